@@ -1,0 +1,63 @@
+"""The contract of a probe: it measures one property of an update and never decides."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import JsonValue
+
+from weightgate.probes.evidence import Family, ProbeResult
+
+if TYPE_CHECKING:
+    from weightgate.lineage.data.dataset import Dataset
+    from weightgate.lineage.weights.update import Update
+    from weightgate.probes.engine.engine import Engine
+
+Need = Literal["weights", "model", "training data", "held-out data", "canaries"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeContext:
+    """What a probe may use: the update, the scoring engine over both models, and the data that was supplied."""
+
+    update: Update
+    engine: Engine
+    seed: int
+    data: Dataset | None = None
+    held_out: Dataset | None = None
+    canaries: Dataset | None = None
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """A frozen dataclass whose fields are its parameters, so that the record states exactly what ran."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    family: ClassVar[Family]
+    title: ClassVar[str]
+    needs: ClassVar[tuple[Need, ...]]
+    limits: ClassVar[tuple[str, ...]]
+
+    def run(self, context: ProbeContext) -> ProbeResult:
+        """Measure parent and child on the same work.
+
+        Raises:
+            WeightgateError: the evidence cannot be had; the pipeline records the probe as failed.
+        """
+        ...
+
+    def control(self) -> ProbeContext:
+        """A pair with this probe's defect planted, on which it must fire."""
+        ...
+
+    def fires(self, result: ProbeResult) -> bool:
+        """Whether ``result`` shows the planted defect of ``control``."""
+        ...
+
+
+def parameters(probe: Probe) -> dict[str, JsonValue]:
+    """The probe's dataclass fields as JSON, for the record."""
+    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(probe)}  # type: ignore[arg-type]
