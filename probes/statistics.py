@@ -1,15 +1,15 @@
 """Paired, clustered effects with intervals. A margin in the policy decides, never a p-value.
 
 Items that share a cluster (topic, author, template) are not independent; every interval here is computed between
-clusters. Sources: cluster-robust variance with t on G - 1 degrees of freedom (Cameron & Miller 2015), Newcombe's score
-interval for a difference of paired proportions (Statistics in Medicine 17, 1998, method 10), Wilson (1927),
-Hanley & McNeil (1982) for the area under the ROC curve.
+clusters. Sources: cluster-robust variance with t on G - 1 degrees of freedom (Cameron & Miller 2015), Tango's score
+interval for a difference of paired proportions (Statistics in Medicine 17, 1998), Wilson (1927), Hanley & McNeil (1982)
+for the area under the ROC curve.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,7 @@ def paired_mean(
 def paired_proportion(
     before: Sequence[bool], after: Sequence[bool], clusters: Sequence[Hashable], *, level: float = 0.95
 ) -> Effect:
-    """Difference of two proportions on the same items: Newcombe's paired score interval.
+    """Difference of two proportions on the same items: Tango's score interval.
 
     The number of items is divided by the design effect, estimated from the clusters (never below one). With no flip at
     all the design effect cannot be estimated and is taken as one; the interval still has positive width.
@@ -89,10 +89,7 @@ def paired_proportion(
     n = len(d)
     effective = n / _design_effect(d, sums, sizes)
     p_before, p_after = float(b.mean()), float(a.mean())
-    low, high = _newcombe_paired(
-        both=float((a * b).mean()), only_before=float((b * (1 - a)).mean()), only_after=float((a * (1 - b)).mean()),
-        n=effective, level=level,
-    )  # fmt: skip
+    low, high = tango(float((b * (1 - a)).mean()), float((a * (1 - b)).mean()), effective, level)
     return Effect(
         effect=p_after - p_before,
         low=low,
@@ -101,7 +98,7 @@ def paired_proportion(
         n=n,
         clusters=len(sums),
         p_value=_sign_flip_p(sums),
-        method="paired difference of proportions, Newcombe score interval with design effect",
+        method="paired difference of proportions, Tango score interval with design effect",
         before=p_before,
         after=p_after,
     )
@@ -130,6 +127,43 @@ def proportion(successes: Sequence[bool], clusters: Sequence[Hashable], *, level
         p_value=None,
         method="Wilson interval with design effect",
         after=rate,
+    )
+
+
+def difference_of_means(
+    treated: Sequence[float],
+    control: Sequence[float],
+    *,
+    treated_clusters: Sequence[Hashable],
+    control_clusters: Sequence[Hashable],
+    level: float = 0.95,
+) -> Effect:
+    """Mean of one group of items minus the mean of another, both clustered (Welch on cluster-robust variances).
+
+    Raises:
+        StatisticsError: fewer than two clusters in a group, or a value that is not finite.
+    """
+    means, variances, counts = [], [], []
+    for values, labels in ((treated, treated_clusters), (control, control_clusters)):
+        x, _, groups = _checked(values, values, labels)
+        sums, sizes = _by_cluster(x, groups)
+        count = len(sums)
+        means.append(float(x.mean()))
+        variances.append(count / (count - 1) * float(((sums - sizes * x.mean()) ** 2).sum()) / len(x) ** 2)
+        counts.append(count)
+    total = sum(variances)
+    shares = sum(v * v / (c - 1) for v, c in zip(variances, counts, strict=True))
+    half = _t_quantile(level, total * total / shares) * math.sqrt(total) if total > 0 else 0.0
+    effect = means[0] - means[1]
+    return Effect(
+        effect=effect,
+        low=effect - half,
+        high=effect + half,
+        level=level,
+        n=len(treated) + len(control),
+        clusters=sum(counts),
+        p_value=None,
+        method="difference of means, Welch t on cluster-robust variances",
     )
 
 
@@ -201,21 +235,32 @@ def wilson(rate: float, n: float, level: float) -> tuple[float, float]:
     return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
 
 
-def _newcombe_paired(
-    *, both: float, only_before: float, only_after: float, n: float, level: float
-) -> tuple[float, float]:
-    before, after = both + only_before, both + only_after
-    before_low, before_high = wilson(before, n, level)
-    after_low, after_high = wilson(after, n, level)
-    neither = max(0.0, 1.0 - both - only_before - only_after)
-    product = before * (1 - before) * after * (1 - after)
-    phi = (both * neither - only_before * only_after) / math.sqrt(product) if product > 0 else 0.0
-    delta = after - before
-    down = (
-        (after - after_low) ** 2 - 2 * phi * (after - after_low) * (before_high - before) + (before_high - before) ** 2
-    )
-    up = (after_high - after) ** 2 - 2 * phi * (after_high - after) * (before - before_low) + (before - before_low) ** 2
-    return max(-1.0, delta - math.sqrt(max(0.0, down))), min(1.0, delta + math.sqrt(max(0.0, up)))
+def tango(only_before: float, only_after: float, n: float, level: float) -> tuple[float, float]:
+    """Tango's score interval for p_after - p_before, from the two shares of discordant pairs.
+
+    ``n`` may be an effective (fractional) sample size. Unlike Newcombe's hybrid it keeps its width when no pair flips.
+    """
+    z = _normal_quantile(level)
+    b, c = only_after * n, only_before * n
+    estimate = (b - c) / n
+
+    def statistic(delta: float) -> float:
+        linear = -b - c + (2 * n - b + c) * delta
+        q = (math.sqrt(max(0.0, linear**2 + 8 * n * c * delta * (1 - delta))) - linear) / (4 * n)
+        variance = n * (2 * q + delta * (1 - delta))
+        gap = b - c - n * delta
+        if variance <= 0:
+            return 0.0 if gap == 0 else math.copysign(math.inf, gap)
+        return gap / math.sqrt(variance)
+
+    return _bisect(statistic, z, -1.0, estimate), _bisect(statistic, -z, estimate, 1.0)
+
+
+def _bisect(decreasing: Callable[[float], float], target: float, low: float, high: float) -> float:
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if decreasing(middle) > target else (low, middle)
+    return (low + high) / 2
 
 
 def _checked(
@@ -288,7 +333,7 @@ def _hanley_mcneil(area: float, n: int, m: int) -> float:
     return math.sqrt(max(0.0, variance))
 
 
-def _t_quantile(level: float, degrees: int) -> float:
+def _t_quantile(level: float, degrees: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.5 + level / 2, degrees))
