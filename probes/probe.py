@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from pydantic import JsonValue
 
-from weightgate.probes.evidence import Family, ProbeResult
+from weightgate.probes.evidence import Family, Finding, Item, Measurement, ProbeResult
 
 if TYPE_CHECKING:
     from weightgate.lineage.data.dataset import Dataset
@@ -60,4 +61,38 @@ class Probe(Protocol):
 
 def parameters(probe: Probe) -> dict[str, JsonValue]:
     """The probe's dataclass fields as JSON, for the record."""
-    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(probe)}  # type: ignore[arg-type]
+    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(cast(Any, probe))}
+
+
+def measured(
+    probe: Probe,
+    *,
+    measurements: Sequence[Measurement] = (),
+    findings: Sequence[Finding] = (),
+    items: Sequence[Item] = (),
+) -> ProbeResult:
+    """The result of a probe that ran to its end."""
+    return ProbeResult(
+        probe=probe.name,
+        version=probe.version,
+        family=probe.family,
+        status="measured",
+        parameters=parameters(probe),
+        measurements=tuple(measurements),
+        findings=tuple(findings),
+        items=tuple(items),
+        limits=probe.limits,
+    )
+
+
+def not_measured(probe: Probe, status: Literal["skipped", "failed"], reason: str) -> ProbeResult:
+    """The result of a probe that could not run (``skipped``, with what to supply) or broke (``failed``)."""
+    return ProbeResult(
+        probe=probe.name,
+        version=probe.version,
+        family=probe.family,
+        status=status,
+        reason=reason,
+        parameters=parameters(probe),
+        limits=probe.limits,
+    )
