@@ -61,7 +61,7 @@ class Probe(Protocol):
 
 def parameters(probe: Probe) -> dict[str, JsonValue]:
     """The probe's dataclass fields as JSON, for the record."""
-    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(cast(Any, probe))}
+    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(cast("Any", probe))}
 
 
 def measured(

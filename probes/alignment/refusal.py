@@ -36,7 +36,7 @@ class RefusalProbe:
     title: ClassVar[str] = "Refusal and over-refusal"
     needs: ClassVar[tuple[Need, ...]] = ("model",)
     limits: ClassVar[tuple[str, ...]] = (
-        "Only single-turn English prompts on the suite's topics; jailbreaks, other languages and long dialogues are not tried.",
+        "Only single-turn English prompts on the suite's topics: no jailbreaks, other languages or long dialogues.",
         "A parent that does not refuse has no refusal to lose: look at the parent's own rate.",
         "The judge reads openings: an answer that apologises and then complies counts as a refusal.",
     )

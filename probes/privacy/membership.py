@@ -38,8 +38,7 @@ class MembershipProbe:
     limits: ClassVar[tuple[str, ...]] = (
         "An average over rows: a few memorised rows can hide behind many that are not.",
         "It says that a row's presence can be inferred, not that its text can be extracted.",
-        "Held-out rows must come from the same source as the training rows; the check through the parent is necessary, "
-        "not sufficient.",
+        "Held-out rows must come from the training rows' source; the check through the parent can miss a shift.",
     )
 
     def run(self, context: ProbeContext) -> ProbeResult:
@@ -134,7 +133,7 @@ class MembershipProbe:
 
 
 def answer_request(row: Row) -> Score | None:
-    """Score of a row's last answer given what precedes it, or of its whole text; None where there is nothing to score."""
+    """Score of a row's last answer given what precedes it, or of its whole text; None where there is neither."""
     if row.messages and row.messages[-1][0] == "assistant" and row.messages[-1][1].strip():
         return Score(prompt=Prompt(messages=row.messages[:-1]), continuation=row.messages[-1][1])
     if row.text.strip():
