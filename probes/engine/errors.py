@@ -1,0 +1,13 @@
+"""What can go wrong while a model is asked."""
+
+from __future__ import annotations
+
+from weightgate.lineage.errors import WeightgateError
+
+
+class TimeBudgetError(WeightgateError):
+    """The time given to the audit is used up; everything answered so far is in the cache."""
+
+
+class NonFiniteError(WeightgateError):
+    """A model gave NaN or infinite log-probabilities: nothing can be concluded from it."""
