@@ -1,0 +1,89 @@
+"""weightgate gate: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weightgate.audit.cli import console
+
+EXIT = {"approve": 0, "block": 1, "review": 3}
+FORMATS = ("html", "md", "json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: weightgate gate models/v3 models/v4 --data train.jsonl --held-out held_out.jsonl")(
+        gate
+    )
+
+
+def gate(
+    parent: Annotated[str, typer.Argument(help="Model in use: a folder, or a hub id.")],
+    child: Annotated[str, typer.Argument(help="Proposed model: a folder, a PEFT adapter folder, or a hub id.")],
+    *,
+    policy: Annotated[str, typer.Option(help="Policy pack (default, strict, research) or YAML file.")] = "default",
+    data: Annotated[list[Path] | None, typer.Option(help="Training rows of the update, JSONL; repeatable.")] = None,
+    held_out: Annotated[list[Path] | None, typer.Option(help="Rows of the same source, not trained on.")] = None,
+    canaries: Annotated[list[Path] | None, typer.Option(help="Secrets planted in the training data.")] = None,
+    intent: Annotated[str, typer.Option(help="What the update is for; signed with the changeset.")] = "",
+    parent_changeset: Annotated[Path | None, typer.Option(help="Signed changeset that made the parent.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Signing key, PKCS#8 PEM (see keygen).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default weightgate-runs/CHILD-TIME.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="Extra copy of the report on stdout: html, md or json.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of every sampled choice.", min=0)] = 0,
+    max_minutes: Annotated[float | None, typer.Option(help="Time budget; what does not fit is skipped.", min=0)] = None,
+    probes: Annotated[str, typer.Option(help="Comma-separated name patterns, for example 'alignment.*'.")] = "*",
+    controls: Annotated[bool, typer.Option(help="Check every probe on a planted defect.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False,
+    advisory: Annotated[bool, typer.Option("--advisory", help="Say what the verdict would be, but exit 0.")] = False,
+) -> None:
+    """Audit the update PARENT → CHILD, decide by policy, sign the verdict and write the reports.
+
+    Exits 0 approve, 1 block, 3 review, 2 bad input, 4 integrity.
+    """
+    _check_format(format_)
+    from weightgate.audit.cli.live import progress
+    from weightgate.audit.gate import gate as run_gate
+
+    with progress() as say:
+        record, folder = run_gate(
+            parent,
+            child,
+            policy=policy,
+            data=data or (),
+            held_out=held_out or (),
+            canaries=canaries or (),
+            intent=intent,
+            parent_changeset=parent_changeset,
+            key=key,
+            out=out,
+            seed=seed,
+            max_minutes=max_minutes,
+            probes=tuple(p.strip() for p in probes.split(",") if p.strip()),
+            controls=controls,
+            resume=resume,
+            progress=say,
+        )
+    from weightgate.audit.cli.report import render
+    from weightgate.reports.terminal import render_terminal
+
+    if console.SETTINGS.json or format_ == "json":
+        console.emit(record.model_dump(mode="json") | {"run": str(folder)})
+    elif format_:
+        typer.echo(render(record, format_), nl=False)
+    elif console.SETTINGS.quiet:
+        typer.echo(f"{record.decision.verdict} {folder}")
+    else:
+        render_terminal(record, console.out())
+        console.out().print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    raise typer.Exit(0 if advisory else EXIT[record.decision.verdict])
+
+
+def _check_format(name: str) -> None:
+    if name and name not in FORMATS:
+        raise typer.BadParameter(f"'{name}' is not one of {', '.join(FORMATS)}", param_hint="--format")

@@ -1,0 +1,34 @@
+"""weightgate keygen: a key to sign with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weightgate.audit.cli import console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: WEIGHTGATE_KEY_PASSPHRASE=… weightgate keygen team.pem --kind ecdsa-p256")(keygen)
+
+
+def keygen(
+    path: Annotated[Path, typer.Argument(help="Private key file to make; the public key goes beside it as .pub.")],
+    *,
+    kind: Annotated[str, typer.Option(help="ed25519 or ecdsa-p256.")] = "ed25519",
+) -> None:
+    """Make a signing key. It is encrypted where WEIGHTGATE_KEY_PASSPHRASE is set. Never overwrites a file."""
+    from weightgate.lineage.signing.keys import generate
+
+    if kind not in ("ed25519", "ecdsa-p256"):
+        raise typer.BadParameter(f"'{kind}' is not one of ed25519, ecdsa-p256", param_hint="--kind")
+    key = generate(path, kind, passphrase=os.environ.get("WEIGHTGATE_KEY_PASSPHRASE"))
+    public = path.with_suffix(".pub")
+    if console.SETTINGS.json:
+        console.emit({"private": str(path), "public": str(public), "key_id": key.key_id, "kind": kind})
+    else:
+        typer.echo(f"{path} (keep it secret), {public}\nkey id {key.key_id}")

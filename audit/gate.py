@@ -1,0 +1,186 @@
+"""The main job, in the order in which it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import weightgate
+from weightgate.audit.environment import describe_environment, require_extra
+from weightgate.audit.inputs import Inputs, load_inputs, parent_link
+from weightgate.audit.measure import measure
+from weightgate.audit.progress import Progress, Silent
+from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPORT_HTML, REPORT_MARKDOWN, RunFolder, plan_of
+from weightgate.lineage.canonical import canonical, sha256_hex
+from weightgate.lineage.changeset import build_changeset, statement
+from weightgate.lineage.signing.envelope import sign
+from weightgate.lineage.signing.keys import SigningKey, default_key, load_private
+from weightgate.lineage.weights.update import Update, open_update
+from weightgate.policies.decide import decide
+from weightgate.policies.policy import Policy, resolve
+from weightgate.probes.engine.cache import ScoreCache
+from weightgate.probes.engine.engine import Engine
+from weightgate.probes.probe import Probe, ProbeContext
+from weightgate.probes.registry import select
+from weightgate.reports.html import render_html
+from weightgate.reports.markdown import render_markdown
+from weightgate.reports.record import AuditRecord
+from weightgate.reports.statement import verdict_statement
+
+
+def gate(
+    parent: Path | str,
+    child: Path | str,
+    *,
+    policy: Path | str = "default",
+    data: Sequence[Path] = (),
+    held_out: Sequence[Path] = (),
+    canaries: Sequence[Path] = (),
+    intent: str = "",
+    parent_changeset: Path | None = None,
+    key: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    max_minutes: float | None = None,
+    probes: Sequence[str] = ("*",),
+    controls: bool = True,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[AuditRecord, Path]:
+    """Audit the update from ``parent`` to ``child``; return the signed record and the folder it was written to.
+
+    Args:
+        parent: Model folder of the version in use (safetensors), or a hub id where a hub is reachable.
+        child: Model folder of the proposed version, or a PEFT adapter folder to be applied to the parent.
+        policy: Name of a shipped policy pack, or a YAML file.
+        data: Training rows of the update (JSONL).
+        held_out: Rows from the same source that were not trained on.
+        canaries: Secrets planted in the training data.
+        intent: What the update is for, in the author's words; signed with the changeset.
+        parent_changeset: Signed changeset that made the parent; the new one is chained to it.
+        key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
+        out: Run folder; by default a new one under ``weightgate-runs``.
+        seed: Seed of every sampled choice.
+        max_minutes: Time budget; probes that do not fit are recorded as skipped.
+        probes: Shell-style patterns of probe names.
+        controls: Run every probe on a pair with its defect planted first.
+        resume: Continue an unfinished run folder; what was scored is not scored again.
+        progress: Receives the steps.
+
+    Raises:
+        InputError: anything wrong with a file, an option or the pair.
+        IntegrityError: the parent's changeset does not verify or made another model.
+    """
+    require_extra("probes", "weightgate gate")
+    say = progress or Silent()
+    now = datetime.now(UTC).replace(microsecond=0)
+    deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else None
+    chosen, rules = select(probes), resolve(str(policy))
+    signer = load_private(key) if key else default_key()
+
+    say.step("Reading and hashing both checkpoints")
+    update = open_update(
+        resolve_model(parent), resolve_model(child), progress=lambda done: say.advance("bytes", done, 0)
+    )
+    inputs = load_inputs(data, held_out, canaries)
+    link = parent_link(parent_changeset, update, signer) if parent_changeset else None
+    plan = _plan(update, inputs, rules, chosen, seed=seed, intent=intent, link=link)
+    folder = RunFolder.create(out, plan=plan, name=update.child.path.name, now=now, resume=resume)
+
+    changeset = build_changeset(
+        update,
+        author=signer.key_id,
+        intent=intent,
+        created=_rfc3339(now),
+        inputs=inputs.described,
+        parent_changeset=link,
+        environment=describe_environment(),
+        parent_name=update.parent.path.name,
+        child_name=update.child.path.name,
+    )
+    payload = statement(changeset)
+    folder.write(CHANGESET, sign(payload, signer).to_bytes())
+
+    engine = Engine.open(update, cache=ScoreCache.default(), deadline=deadline, progress=say.advance)
+    context = ProbeContext(
+        update=update,
+        engine=engine,
+        seed=seed,
+        data=inputs.data,
+        held_out=inputs.held_out,
+        canaries=inputs.canaries,
+    )
+    results, costs = measure(chosen, context, controls=controls, progress=say)
+    engine.close()
+
+    say.step("Deciding, signing and reporting")
+    record = AuditRecord(
+        tool=f"weightgate {weightgate.__version__}",
+        created=_rfc3339(datetime.now(UTC)),
+        seed=seed,
+        engine=engine.numerics,
+        changeset_digest=sha256_hex(payload),
+        changeset=changeset,
+        results=results,
+        policy=rules,
+        decision=decide(rules, results),
+        costs=costs,
+    )
+    _write(folder, record, signer)
+    return record, folder.path
+
+
+def resolve_model(model: Path | str) -> Path:
+    """A local folder or file as it is; otherwise a hub id, fetched as safetensors where a hub is reachable.
+
+    Raises:
+        InputError: neither there nor fetchable.
+    """
+    from weightgate.audit.hub import fetch
+
+    path = Path(model)
+    return path if path.exists() else fetch(str(model))
+
+
+def _plan(
+    update: Update,
+    inputs: Inputs,
+    policy: Policy,
+    probes: Sequence[Probe],
+    *,
+    seed: int,
+    intent: str,
+    link: str | None,
+) -> dict[str, object]:
+    """Everything the result depends on, by digest: what a resumed run must have in common with the first attempt."""
+    return plan_of(
+        parent=update.parent_fingerprint.root,
+        child=update.child_fingerprint.root,
+        policy=policy.digest,
+        probes=[f"{probe.name} {probe.version}" for probe in probes],
+        inputs=[f"{described.role} {described.sha256}" for described in inputs.described],
+        seed=seed,
+        intent=intent,
+        parent_changeset=link or "",
+        tool=weightgate.__version__,
+    )
+
+
+def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey) -> None:
+    """Evidence, record and reports first; the signed verdict, which names their digests, last."""
+    evidence = {f"{EVIDENCE}/{result.probe}.json": canonical(result) for result in record.results}
+    document = canonical(record)
+    for name, data in evidence.items():
+        folder.write(name, data)
+    folder.write(RECORD, document)
+    folder.write(REPORT_HTML, render_html(record).encode())
+    folder.write(REPORT_MARKDOWN, render_markdown(record).encode())
+    digests = {name: sha256_hex(data) for name, data in evidence.items()}
+    verdict = verdict_statement(record, digests, sha256_hex(document))
+    folder.finish(sign(verdict, signer).to_bytes())
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
