@@ -21,7 +21,8 @@ def canonical(document: Any) -> bytes:
     """Encode a JSON document, or a pydantic model, as canonical UTF-8 bytes.
 
     Raises:
-        InputError: the document holds a NaN, an infinity, or an integer that JSON readers disagree on (RFC 8785 §3.2.2.3).
+        InputError: the document holds a NaN, an infinity, or an integer that JSON readers disagree on (RFC 8785
+            §3.2.2.3), or is nested too deep.
     """
     plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
     try:
@@ -31,6 +32,8 @@ def canonical(document: Any) -> bytes:
             f"cannot encode a document for signing: {error}",
             remedy="numbers must be finite, integers below 2**53 and keys strings",
         ) from error
+    except RecursionError as error:
+        raise InputError("cannot encode a document for signing: it is nested too deep", remedy="flatten it") from error
 
 
 def sha256_hex(data: bytes) -> str:

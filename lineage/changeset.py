@@ -30,7 +30,9 @@ class TensorChange(Frozen):
 
     name: str
     change: Literal["changed", "added", "removed", "reshaped"]
-    relative_norm: float | None = Field(default=None, description="Frobenius norm of the difference over that of the parent.")
+    relative_norm: float | None = Field(
+        default=None, description="Frobenius norm of the difference over that of the parent."
+    )
 
 
 class Delta(Frozen):
@@ -40,7 +42,9 @@ class Delta(Frozen):
     tensors_total: int
     tensors_changed: int
     parameters_changed_fraction: float = Field(ge=0, le=1, description="Share of parameters in changed tensors.")
-    relative_norm: float | None = Field(default=None, description="Over all tensors both sides have, as for one tensor.")
+    relative_norm: float | None = Field(
+        default=None, description="Over all tensors both sides have, as for one tensor."
+    )
     changed: tuple[TensorChange, ...] = ()
     files: tuple[str, ...] = Field(default=(), description="Names of non-weight files that differ.")
     adapter: dict[str, str] = Field(default_factory=dict, description="Type, rank, alpha, targets of an adapter.")

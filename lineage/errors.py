@@ -25,9 +25,7 @@ class MissingExtraError(InputError):
     """A command needs an optional dependency that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs packages that are not installed", remedy=f"pip install 'weightgate[{extra}]'"
-        )
+        super().__init__(f"{what} needs packages that are not installed", remedy=f"pip install 'weightgate[{extra}]'")
         self.extra = extra
 
 
