@@ -53,10 +53,10 @@ def parent_link(path: Path, update: Update, signer: SigningKey) -> str:
         raise InputError(
             f"cannot read the parent's changeset {path}: {error.strerror}", remedy="check the path"
         ) from error
-    made, payload_digest = read_changeset(raw, own_public_key(signer))
+    made, payload_digest = read_changeset(raw, signer.public)
     if made.child.root != update.parent_fingerprint.root:
         raise IntegrityError(
-            f"{path} made model {made.child.root[:12]}…, but the parent given is {update.parent_fingerprint.root[:12]}…",
+            f"{path} made model {made.child.root[:12]}…, the parent given is {update.parent_fingerprint.root[:12]}…",
             remedy="give the changeset whose child is this parent",
         )
     return payload_digest
