@@ -11,3 +11,7 @@ class TimeBudgetError(WeightgateError):
 
 class NonFiniteError(WeightgateError):
     """A model gave NaN or infinite log-probabilities: nothing can be concluded from it."""
+
+
+class ModelRunError(WeightgateError):
+    """A model was loaded but could not be run."""

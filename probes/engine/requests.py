@@ -17,7 +17,7 @@ class Prompt:
 
     With ``messages`` it is rendered by the parent's chat template with the generation prompt added (both sides see the
     same text: a changed template is a finding of its own) and ``text`` is appended as the start of the answer.
-    Without messages ``text`` is used as it is, after the tokenizer's beginning-of-text token if it has one.
+    Without messages ``text`` is used as it is, after the token the tokenizer itself puts before a text, if it does so.
     """
 
     messages: tuple[tuple[str, str], ...] = ()
@@ -69,15 +69,21 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Greedy continuation of a prompt."""
+    """Greedy continuation of a prompt.
 
-    prompt: Prompt
+    It ends before an end-of-text token, after the token that completes one of the ``stop`` strings, or at the limit.
+    ``context`` gives the prompt as token ids instead of ``prompt``.
+    """
+
+    prompt: Prompt = Prompt()
     max_new_tokens: int = 32
+    context: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Answer to `Generate`; the end-of-text token is not part of it."""
+    """Answer to `Generate`; the end-of-text token is not part of it, and ``text`` ends before the stop string."""
 
     tokens: tuple[int, ...]
     text: str
