@@ -16,14 +16,16 @@ Outcome = Literal["pass", "fail", "inconclusive", "missing"]
 class RuleOutcome(Frozen):
     """What one rule of the policy said."""
 
-    rule: str = Field(description="'require: PROBE', 'budget: METRIC' or 'findings'.")
+    rule: str = Field(description="'evidence', 'require: PROBE', 'budget: METRIC' or 'findings'.")
     outcome: Outcome
     verdict: Verdict = Field(description="What this rule alone would have decided.")
     message: str = Field(description="One sentence with the numbers: what was seen against what is allowed.")
     metric: str | None = None
     effect: float | None = None
     interval: Interval | None = None
-    limit: float | None = Field(default=None, description="Signed margin on the scale of `effect` (a max_drop is negative).")
+    limit: float | None = Field(
+        default=None, description="Signed margin on the scale of `effect` (a max_drop is negative)."
+    )
     remedy: str = Field(default="", description="What would settle it: supply data, measure n more items, …")
 
 
