@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from weightgate.lineage.canonical import Frozen
+from weightgate.lineage.canonical import Frozen, canonical, sha256_hex
+from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.signing.envelope import read_envelope, verify
+from weightgate.lineage.signing.keys import VerifyingKey
+from weightgate.lineage.strict_json import parse
 
+if TYPE_CHECKING:
+    from weightgate.lineage.weights.update import Update
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 CHANGESET_PREDICATE = "https://weightgate.dev/attestation/changeset/v1"
 
 UpdateKind = Literal["identical", "full", "partial", "adapter", "tokenizer-only", "files-only"]
+DataRole = Literal["training", "held-out", "canaries"]
 
 
 class ModelVersion(Frozen):
@@ -54,7 +64,7 @@ class DataInput(Frozen):
     """One data set that went into the update."""
 
     name: str
-    role: Literal["training", "held-out", "canaries"]
+    role: DataRole
     sha256: str
     rows: int
     rows_root: str = Field(description="Merkle root over the canonical rows: proves that a row was in the data.")
@@ -73,3 +83,83 @@ class Changeset(Frozen):
     delta: Delta
     inputs: tuple[DataInput, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict, description="Tool and library versions, platform.")
+
+
+def build_changeset(
+    update: Update,
+    *,
+    author: str,
+    intent: str,
+    created: str,
+    inputs: Sequence[DataInput],
+    parent_changeset: str | None,
+    environment: Mapping[str, str],
+    parent_name: str,
+    child_name: str,
+) -> Changeset:
+    """The changeset of an update.
+
+    Args:
+        update: what was compared.
+        author: key id of the signer.
+        intent: what the update is for, in the author's words.
+        created: RFC 3339 UTC time.
+        inputs: data sets that went into the update.
+        parent_changeset: SHA-256 of the payload of the parent's changeset, where the parent has one.
+        environment: tool and library versions, platform.
+        parent_name: label of the parent.
+        child_name: label of the child.
+    """
+    from weightgate.lineage.weights.update import model_version
+
+    return Changeset(
+        created=created,
+        author=author,
+        intent=intent,
+        parent=model_version(parent_name, update.parent_fingerprint),
+        child=model_version(child_name, update.child_fingerprint),
+        parent_changeset=parent_changeset,
+        delta=update.delta,
+        inputs=tuple(inputs),
+        environment=dict(environment),
+    )
+
+
+def statement(changeset: Changeset) -> bytes:
+    """The changeset as an in-toto Statement v1 about the child, in canonical JSON: the payload that is signed.
+
+    Raises:
+        InputError: the changeset holds text or numbers that have no canonical form.
+    """
+    return canonical(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": changeset.child.name, "digest": {"sha256": changeset.child.root}}],
+            "predicateType": CHANGESET_PREDICATE,
+            "predicate": changeset.model_dump(mode="json"),
+        }
+    )
+
+
+def read_changeset(envelope: bytes, public_key: VerifyingKey) -> tuple[Changeset, str]:
+    """The changeset in a signed envelope, and the SHA-256 of its payload, by which later changesets refer to it.
+
+    Raises:
+        IntegrityError: the envelope or its signature does not check out, the author is not the signer, or the payload
+            is not exactly what `statement` writes.
+    """
+    payload = verify(read_envelope(envelope), public_key)
+    try:
+        document = parse(payload, "changeset")
+        changeset = Changeset.model_validate(document["predicate"])
+        exact = statement(changeset) == payload
+    except (InputError, ValidationError, KeyError, TypeError) as error:
+        raise IntegrityError("the signed payload is not a changeset", remedy="give a changeset file") from error
+    if not exact:
+        raise IntegrityError("the signed payload is not an exact changeset statement", remedy="give a changeset file")
+    if changeset.author != public_key.key_id:
+        raise IntegrityError(
+            f"the changeset names {changeset.author} as its author, but {public_key.key_id} signed it",
+            remedy="the author signs a changeset with their own key",
+        )
+    return changeset, sha256_hex(payload)

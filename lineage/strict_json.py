@@ -9,6 +9,7 @@ from typing import Any
 
 from weightgate.lineage.errors import InputError
 
+MAX_DEPTH = 64
 _LARGEST_INTEGER = 2**53 - 1  # beyond it, readers disagree on the value (RFC 8785 §3.2.2.3)
 _REMEDY = "write it again as plain JSON (RFC 8259) in UTF-8"
 
@@ -64,6 +65,7 @@ def _parse(data: bytes, what: str, odd_number: Callable[[str], Any]) -> Any:
         document = json.loads(
             text, object_pairs_hook=unique, parse_constant=odd_number, parse_int=integer, parse_float=real
         )
+        _check_depth(document)
         if "\\u" in text:  # only an escape can bring in a surrogate without its pair
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeError as error:
@@ -73,6 +75,21 @@ def _parse(data: bytes, what: str, odd_number: Callable[[str], Any]) -> Any:
     except RecursionError as error:
         raise InputError(f"{what} is nested too deep", remedy=_REMEDY) from error
     return document
+
+
+def _check_depth(document: Any) -> None:
+    """Code that walks a document calls itself once a level; a hostile one must not exhaust the stack there."""
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            value
+            for node in level
+            if isinstance(node, dict | list)
+            for value in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _first_repeated(pairs: list[tuple[str, Any]]) -> str:

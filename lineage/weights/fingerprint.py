@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import Field
@@ -17,6 +15,7 @@ from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.elements import count_not_finite
 from weightgate.lineage.weights.folder import read_document
 from weightgate.lineage.weights.safetensors_file import TensorInfo, blocks
+from weightgate.lineage.weights.threads import in_order
 from weightgate.lineage.weights.tokenizer import tokenizer_digest
 
 
@@ -127,17 +126,12 @@ def without_inert(config: object) -> object:
 
 
 def _tensor_digests(checkpoint: Checkpoint, progress: Callable[[int], None] | None) -> tuple[TensorDigest, ...]:
+    tensors = checkpoint.tensors.values()
     digests = []
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count())  # hashlib and numpy release the interpreter lock
-    try:
-        for tensor, found in zip(
-            checkpoint.tensors.values(), pool.map(_tensor_digest, checkpoint.tensors.values()), strict=True
-        ):
-            digests.append(found)
-            if progress is not None:
-                progress(tensor.nbytes)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for tensor, found in zip(tensors, in_order(_tensor_digest, tensors), strict=True):
+        digests.append(found)
+        if progress is not None:
+            progress(tensor.nbytes)
     return tuple(digests)
 
 

@@ -98,11 +98,11 @@ def blocks(tensor: TensorInfo, size: int = BLOCK_BYTES) -> Iterator[bytes]:
     """
     left = tensor.nbytes
     try:
-        with tensor.file.open("rb", buffering=0) as file:
+        with tensor.file.open("rb") as file:
             file.seek(tensor.start)
             while left:
                 block = file.read(min(size, left))
-                if not block:
+                if len(block) < min(size, left):
                     raise InputError(f"{tensor.file}: ends within tensor {tensor.name!r}", remedy=_DAMAGED)
                 left -= len(block)
                 yield block
