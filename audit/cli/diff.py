@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from weightgate.audit.cli import console
+from weightgate.lineage.errors import InputError
+
+if TYPE_CHECKING:
+    from weightgate.audit.compare import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -27,25 +34,30 @@ def diff(
     if format_ not in ("table", "html", "json"):
         raise typer.BadParameter(f"'{format_}' is not one of table, html, json", param_hint="--format")
     from weightgate.audit.cli.live import progress
-    from weightgate.audit.compare import compare, render_comparison
+    from weightgate.audit.compare import compare
+    from weightgate.audit.progress import reading
 
     with progress() as say:
-        say.step("Reading both checkpoints")
-        comparison = compare(a, b, progress=lambda done: say.advance("bytes", done, 0))
+        comparison = compare(a, b, progress=reading(say, a, b))
     chosen = "json" if console.SETTINGS.json else format_
-    if out is None and chosen == "table":
-        render_comparison(comparison, console.out(), top=top)
-        return
-    text = comparison.to_json() if chosen == "json" else comparison.to_html() if chosen == "html" else None
-    if text is None:
-        from io import StringIO
+    if chosen == "html":
+        from weightgate.reports.difference_html import render_difference
 
-        from rich.console import Console
+        write(render_difference(comparison.difference, comparison.a, comparison.b), out)
+    elif chosen == "json":
+        write(json.dumps(comparison.model_dump(mode="json"), indent=2) + "\n", out)
+    elif out is not None:
+        with StringIO() as buffer:
+            _table(comparison, Console(file=buffer, width=100, highlight=False), top)
+            write(buffer.getvalue(), out)
+    else:
+        _table(comparison, console.out(), top)
 
-        buffer = StringIO()
-        render_comparison(comparison, Console(file=buffer, width=100, highlight=False), top=top)
-        text = buffer.getvalue()
-    write(text, out)
+
+def _table(comparison: Comparison, target: Console, top: int) -> None:
+    from weightgate.reports.difference_terminal import render_difference_terminal
+
+    render_difference_terminal(comparison.difference, comparison.a, comparison.b, target, top=top)
 
 
 def write(text: str, out: Path | None) -> None:
@@ -54,8 +66,6 @@ def write(text: str, out: Path | None) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from weightgate.lineage.errors import InputError
-
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
         return
