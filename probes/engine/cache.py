@@ -12,15 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
 from weightgate.lineage.errors import InputError
-
-Arrays = Mapping[str, NDArray[Any]]
+from weightgate.probes.engine.plan import Arrays
 
 _FILE = "scores-v1.sqlite"
 _KEYS_PER_QUERY = 500
@@ -48,12 +47,6 @@ class CacheStats:
     corrupt: int
 
 
-def default_folder() -> Path:
-    """The folder named by ``WEIGHTGATE_CACHE``, else the user's cache folder of this platform."""
-    named = os.environ.get("WEIGHTGATE_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("weightgate"))
-
-
 class ScoreCache:
     """A sqlite file of named arrays; several processes may use it at once.
 
@@ -64,8 +57,8 @@ class ScoreCache:
         InputError: the folder cannot be written or the file in it is not a score cache.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.folder = path or default_folder()
+    def __init__(self, path: Path) -> None:
+        self.folder = path
         self._hits = self._misses = self._corrupt = 0
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,6 +70,12 @@ class ScoreCache:
             self._database.execute("PRAGMA synchronous=NORMAL")
             with self._database:
                 self._database.execute(_SCHEMA)
+
+    @classmethod
+    def default(cls) -> Self:
+        """The cache in the folder named by ``WEIGHTGATE_CACHE``, else in the user's cache folder of this platform."""
+        named = os.environ.get("WEIGHTGATE_CACHE")
+        return cls(Path(named) if named else Path(platformdirs.user_cache_dir("weightgate")))
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Arrays]:
         """The answers that are there and whole."""

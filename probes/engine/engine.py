@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from weightgate.probes.engine import tokenise
+from weightgate.probes.engine.answers import agreed, generated, scored
 from weightgate.probes.engine.cache import ScoreCache
-from weightgate.probes.engine.requests import (
-    Agreed,
-    Consensus,
-    Generate,
-    Generated,
-    NextToken,
-    Score,
-    Scored,
-    Side,
-)
+from weightgate.probes.engine.executor import Executor, Progress, Usage
+from weightgate.probes.engine.numerics import find_numerics
+from weightgate.probes.engine.render import Renderer
+from weightgate.probes.engine.requests import Agreed, Consensus, Generate, Generated, NextToken, Score, Scored, Side
 
 if TYPE_CHECKING:
     from weightgate.lineage.weights.update import Update
 
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What was spent so far; subtract an earlier value to get the cost of what lies between."""
-
-    scored_tokens: int = 0
-    cached: int = 0
-    requests: int = 0
-
-    def __sub__(self, earlier: Usage) -> Usage:
-        return Usage(
-            self.scored_tokens - earlier.scored_tokens, self.cached - earlier.cached, self.requests - earlier.requests
-        )
+__all__ = ["Engine", "Usage"]
 
 
 class Engine:
-    """Answers requests about both sides of an update from the cache or from the models."""
+    """Answers requests about both sides of an update, from the cache or by running the models.
 
-    special_ids: frozenset[int]
-    vocab_size: int
-    numerics: dict[str, str]
-    usage: Usage
+    Both sides see the same tokens, made by the parent's tokenizer and chat template. An answer is kept under the
+    SHA-256 of the model's fingerprint, the numerics and the request in token ids: it can come from no other weights,
+    whatever they are called. A side is loaded when a request about it first misses the cache.
+
+    Every method that asks raises:
+        InputError: the request makes no sense for this parent, or a side cannot be loaded.
+        TimeBudgetError: the deadline has passed; batches that were finished are in the cache.
+        NonFiniteError, ModelRunError: a side cannot be run to a finite answer.
+        MissingExtraError: the packages that run models are not installed.
+    """
+
+    def __init__(self, update: Update, executor: Executor) -> None:
+        self._update = update
+        self._executor = executor
 
     @classmethod
     def open(
@@ -54,35 +48,84 @@ class Engine:
         *,
         cache: ScoreCache | None,
         deadline: float | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
-        """Prepare to answer; models are loaded when the first request misses the cache."""
-        raise NotImplementedError
+        """Prepare to answer. Nothing is loaded yet.
 
-    def score(self, side: Side, requests: Sequence[Score]) -> list[Scored]:
-        """Log-probabilities of continuations under teacher forcing."""
-        raise NotImplementedError
+        Args:
+            update: Parent and child.
+            cache: Where answers are kept; it stays open when the engine is closed.
+            deadline: Value of ``time.monotonic()`` after which no further batch is run.
+            progress: Called with a label, requests done and requests to run, after every batch.
+        """
+        numerics = find_numerics(update.parent.config)
+        return cls(update, Executor(update, numerics, cache=cache, deadline=deadline, progress=progress))
 
-    def generate(self, side: Side, requests: Sequence[Generate]) -> list[Generated]:
-        """Greedy continuations."""
-        raise NotImplementedError
+    @property
+    def usage(self) -> Usage:
+        """What was spent so far; the value does not change when more is spent."""
+        return self._executor.usage
 
-    def next_token(self, side: Side, requests: Sequence[NextToken]) -> list[NDArray[np.float32]]:
-        """(V,) natural log-probabilities of the token after each prompt."""
-        raise NotImplementedError
+    @property
+    def numerics(self) -> dict[str, str]:
+        """What scores depend on besides weights and tokens: precision, device, library versions, layout of batches."""
+        return dict(self._executor.numerics.facts)
 
-    def consensus(self, side: Side, requests: Sequence[Consensus]) -> list[Agreed]:
-        """Continuations on which the prompts of each request agree."""
-        raise NotImplementedError
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the parent's special tokens."""
+        return self._renderer.special_ids
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens the parent's tokenizer knows; a model's output may be wider."""
+        return self._renderer.vocab_size
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens the parent takes at once."""
+        return self._renderer.context_length
+
+    @property
+    def renderer(self) -> Renderer:
+        """The parent's tokenizer and chat template."""
+        return self._renderer
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of ``text`` without special tokens around it."""
-        raise NotImplementedError
+        return self._renderer.encode(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of ``tokens``, special tokens left out."""
-        raise NotImplementedError
+        """Text of ``tokens``, special tokens included. What a model generated is hostile text."""
+        return self._renderer.decode(tokens)
+
+    def score(self, side: Side, requests: Sequence[Score]) -> list[Scored]:
+        """Log-probabilities of continuations under teacher forcing."""
+        tasks = [tokenise.score_task(self._renderer, request) for request in requests]
+        answers = self._executor.answer(side, tasks, self.decode)
+        return [scored(task, answer) for task, answer in zip(tasks, answers, strict=True)]
+
+    def next_token(self, side: Side, requests: Sequence[NextToken]) -> list[NDArray[np.float32]]:
+        """(V,) natural log-probabilities of the token after each prompt; V is the width of the side's output."""
+        tasks = [tokenise.next_task(self._renderer, request) for request in requests]
+        return [answer["logprobs"] for answer in self._executor.answer(side, tasks, self.decode)]
+
+    def generate(self, side: Side, requests: Sequence[Generate]) -> list[Generated]:
+        """Greedy continuations; generation_config.json is ignored but for the parent's end-of-text tokens."""
+        tokenizer = self._update.parent_fingerprint.root
+        tasks = [tokenise.generate_task(self._renderer, request, tokenizer) for request in requests]
+        answers = self._executor.answer(side, tasks, self.decode)
+        return [generated(task, answer, self._renderer) for task, answer in zip(tasks, answers, strict=True)]
+
+    def consensus(self, side: Side, requests: Sequence[Consensus]) -> list[Agreed]:
+        """Continuations on which the prompts of each request agree; the end-of-text token is not part of them."""
+        tasks = [tokenise.consensus_task(self._renderer, request) for request in requests]
+        return [agreed(answer) for answer in self._executor.answer(side, tasks, self.decode)]
 
     def close(self) -> None:
-        """Release the models."""
-        raise NotImplementedError
+        """Release the models; the cache stays open."""
+        self._executor.close()
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self._update.parent)

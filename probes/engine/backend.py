@@ -1,0 +1,158 @@
+"""One model in memory: hidden states, log-probabilities and step-by-step extension. Imports torch: see loading.py."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from weightgate.lineage.errors import InputError
+from weightgate.probes.engine.errors import ModelRunError
+from weightgate.probes.engine.numerics import Numerics
+from weightgate.probes.engine.plan import LAYOUTS, ONE_ROW, Layout
+from weightgate.probes.engine.requests import Side
+
+_EXPERT_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts")
+
+
+@dataclass(slots=True)
+class Stream:
+    """Rows that are being extended: (rows, length) ids with -1 for padding, and what the model keeps of them."""
+
+    tokens: torch.Tensor
+    cache: Any
+
+    def repeated(self, times: int) -> Stream:
+        """Every row ``times`` times, copies beside each other; this stream stays as it is."""
+        cache = copy.deepcopy(self.cache)
+        if cache is not None:
+            cache.batch_repeat_interleave(times)
+        return Stream(self.tokens.repeat_interleave(times, dim=0), cache)
+
+
+class Backend:
+    """Runs a model of transformers on batches of a fixed layout.
+
+    Log-probabilities are computed in float32 from the last hidden state, only where they are asked for: in bfloat16
+    the logits alone would be rounded by up to 0.06 nat. Models whose output is not a plain projection of the hidden
+    state run as a whole.
+    """
+
+    def __init__(self, model: Any, side: Side, numerics: Numerics) -> None:
+        self.side = side
+        self._model = model
+        self._device = model.get_input_embeddings().weight.device
+        self._embeddings: int = model.get_input_embeddings().weight.shape[0]
+        with torch.inference_mode(), self._run_errors():
+            self._head = _separate_head(model, self._device)
+        self._trunk = model.base_model if self._head else model
+        self.layout = self._choose_layout(LAYOUTS[numerics.device])
+        self._accepts = frozenset(inspect.signature(self._trunk.forward).parameters)
+
+    @torch.inference_mode()
+    def hidden(self, tokens: NDArray[np.int64]) -> torch.Tensor:
+        """(R, L, H) last hidden states of right-padded rows, or logits where the model runs as a whole."""
+        self._check(int(tokens.max()))
+        with self._run_errors():
+            output = self._trunk(input_ids=torch.from_numpy(tokens).to(self._device), use_cache=False)
+        return self._last(output)
+
+    @torch.inference_mode()
+    def logprobs(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(n, V) natural log-probabilities, float32, from (n, H) of `hidden`. The caller keeps n fixed."""
+        with self._run_errors():
+            logits = self._head(hidden.float()) if self._head else hidden.float()
+            return torch.log_softmax(logits, dim=-1)
+
+    @torch.inference_mode()
+    def begin(self, tokens: NDArray[np.int64]) -> tuple[Stream, torch.Tensor]:
+        """Run left-padded prompts, -1 for padding; the stream to extend and the (R, H) states after the last tokens."""
+        self._check(int(tokens.max()))
+        rows = torch.from_numpy(tokens).to(self._device)
+        return self._advance(rows, rows, None)
+
+    @torch.inference_mode()
+    def extend(self, stream: Stream, tokens: torch.Tensor) -> tuple[Stream, torch.Tensor]:
+        """Append one token to every row; ``tokens`` is (R,)."""
+        rows = torch.cat([stream.tokens, tokens[:, None]], dim=1)
+        return self._advance(rows, rows if stream.cache is None else tokens[:, None], stream.cache)
+
+    def tensor(self, values: Any) -> torch.Tensor:
+        """Integers on the model's device."""
+        return torch.as_tensor(values, dtype=torch.long, device=self._device)
+
+    def _advance(self, rows: torch.Tensor, new: torch.Tensor, cache: Any) -> tuple[Stream, torch.Tensor]:
+        mask = rows >= 0
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -new.shape[1] :]
+        asked = {"attention_mask": mask.long(), "position_ids": positions, "past_key_values": cache, "use_cache": True}
+        with self._run_errors():
+            output = self._trunk(
+                input_ids=new.clamp(min=0), **{name: value for name, value in asked.items() if name in self._accepts}
+            )
+        return Stream(rows, getattr(output, "past_key_values", None)), self._last(output)[:, -1]
+
+    def _last(self, output: Any) -> torch.Tensor:
+        states: torch.Tensor = output.last_hidden_state if self._head else output.logits
+        return states
+
+    def _choose_layout(self, usual: Layout) -> Layout:
+        config = self._model.config.get_text_config()
+        if any((getattr(config, field, None) or 0) > 1 for field in _EXPERT_FIELDS):
+            return ONE_ROW
+        return usual if self._head else LAYOUTS["cpu"]  # logits of every position take room
+
+    def _check(self, largest: int) -> None:
+        if largest >= self._embeddings:
+            raise InputError(
+                f"the {self.side} has {self._embeddings} embeddings, but the parent's tokenizer gives token {largest}",
+                remedy="parent and child must share a vocabulary to be compared",
+            )
+
+    @contextmanager
+    def _run_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NotImplementedError) as error:
+            raise ModelRunError(
+                f"the {self.side} cannot be run: {type(error).__name__}: {str(error)[:500]}",
+                remedy="check that transformers runs it, and that there is enough memory",
+            ) from error
+
+
+def _separate_head(model: Any, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The output layer in float32, if the model's logits are exactly its projection of the last hidden state."""
+    module = model.get_output_embeddings()
+    if module is None or model.base_model is model or any(weight.is_meta for weight in module.parameters()):
+        return None
+    bend = _declared_bend(model.config.get_text_config())
+    sample = torch.arange(1, 9, device=device)[None] % model.get_input_embeddings().weight.shape[0]
+    logits = model(input_ids=sample, use_cache=False).logits
+    try:
+        projected = bend(module(model.base_model(input_ids=sample, use_cache=False).last_hidden_state))
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the parts do not fit together in the usual way
+        return None
+    if not torch.equal(projected, logits):
+        return None
+    head = copy.deepcopy(module).float()
+    return lambda hidden: bend(head(hidden))
+
+
+def _declared_bend(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What a configuration says is done to the logits: a scale (Cohere, Granite), then a soft cap (Gemma 2)."""
+    times = getattr(config, "logit_scale", None) or 1.0
+    over = getattr(config, "logits_scaling", None) or 1.0
+    cap = getattr(config, "final_logit_softcapping", None)
+
+    def bend(logits: torch.Tensor) -> torch.Tensor:
+        scaled = logits if times == 1.0 else logits * times
+        scaled = scaled if over == 1.0 else scaled / over
+        return torch.tanh(scaled / cap) * cap if cap else scaled
+
+    return bend
