@@ -41,7 +41,7 @@ def parse_config(data: bytes, what: str) -> dict[str, Any]:
     """
     document = _parse(data, what, str)
     if not isinstance(document, dict):
-        raise InputError(f"{what} holds a {type(document).__name__} where an object is expected", remedy=_REMEDY)
+        raise InputError(f"{what} is of type {type(document).__name__}, not an object", remedy=_REMEDY)
     return document
 
 

@@ -116,6 +116,6 @@ def _turns(messages: Any, where: str) -> tuple[tuple[str, str], ...]:
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     value = row.get(key)
     if not isinstance(value, str):
-        kind = "missing" if value is None else f"a {type(value).__name__}, not text"
+        kind = "missing" if value is None else f"of type {type(value).__name__}, not text"
         raise InputError(f"{where}: {key} is {kind}", remedy=SHAPES)
     return value

@@ -20,7 +20,7 @@ from weightgate.lineage.strict_json import parse
 MAX_HEADER_BYTES = 100_000_000  # the library's own limit
 MAX_NAME = 1000
 MAX_DIMENSIONS = 64
-BLOCK_BYTES = 1 << 19  # large enough to make a read cheap, small enough to stay in a core's cache
+BLOCK_BYTES = 1 << 18  # large enough to make a read cheap, small enough to stay in a core's cache
 
 DTYPE_BITS = MappingProxyType(
     {
