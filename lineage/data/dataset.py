@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +56,7 @@ def load_dataset(paths: Sequence[Path], role: DataRole) -> Dataset:
         for number, line in _lines(path, hasher):
             where = f"{path}:{number}"
             row, entry = _read_row(line, where, f"{name}:{number}", role)
-            if row.id in rows:
-                raise InputError(
-                    f"{where}: the id {row.id[:80]!r} was given before", remedy="give each row an id of its own"
-                )
-            if len(rows) >= MAX_ROWS:
-                raise InputError(f"{where}: more than {MAX_ROWS} rows", remedy="audit a sample of the data")
+            _check_new(row, rows, where)
             rows[row.id] = row
             entries.append(entry)
         if len(rows) == before:
@@ -103,6 +98,13 @@ def _lines(path: Path, hasher: hashlib._Hash) -> Iterator[tuple[int, bytes]]:
                     yield number, line
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check the path and its rights") from error
+
+
+def _check_new(row: Row, rows: Mapping[str, Row], where: str) -> None:
+    if row.id in rows:
+        raise InputError(f"{where}: the id {row.id[:80]!r} was given before", remedy="give each row an id of its own")
+    if len(rows) >= MAX_ROWS:
+        raise InputError(f"{where}: more than {MAX_ROWS} rows", remedy="audit a sample of the data")
 
 
 def _read_row(line: bytes, where: str, name: str, role: DataRole) -> tuple[Row, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Literal
 
 from pydantic import Field
@@ -69,20 +69,7 @@ def weight_difference(
         return WeightDifference(tensors_total=len(before.tensors), parameters_changed_fraction=0, relative_norm=0)
     digests = {tensor.name: tensor for tensor in after.tensors}
     equal = {tensor.name for tensor in before.tensors if digests.get(tensor.name) == tensor}
-    shared = [name for name, mine in parent.tensors.items() if _same_shape(mine, child.tensors.get(name))]
-
-    def measure(name: str) -> Distance:
-        mine, yours = parent.tensors[name], child.tensors[name]
-        if name not in equal:
-            return distance(mine, yours)
-        norm = squared_norm(mine)
-        return Distance(None if norm is None else 0.0, norm)
-
-    distances: dict[str, Distance] = {}
-    for name, found in zip(shared, in_order(measure, shared), strict=True):
-        distances[name] = found
-        if progress is not None:
-            progress(parent.tensors[name].nbytes * (1 if name in equal else 2))
+    distances = _distances(parent, child, equal, progress)
     differing = sorted({*parent.tensors, *child.tensors} - equal)
     return WeightDifference(
         tensors_total=len(differing) + len(equal),
@@ -93,6 +80,26 @@ def weight_difference(
             for name in differing
         ),
     )
+
+
+def _distances(
+    parent: Checkpoint, child: Checkpoint, equal: Set[str], progress: Callable[[int], None] | None
+) -> dict[str, Distance]:
+    """Of every tensor that both sides have in one shape."""
+    shared = [name for name, mine in parent.tensors.items() if _same_shape(mine, child.tensors.get(name))]
+
+    def measure(name: str) -> Distance:
+        if name not in equal:
+            return distance(parent.tensors[name], child.tensors[name])
+        norm = squared_norm(parent.tensors[name])
+        return Distance(None if norm is None else 0.0, norm)
+
+    distances: dict[str, Distance] = {}
+    for name, found in zip(shared, in_order(measure, shared), strict=True):
+        distances[name] = found
+        if progress is not None:
+            progress(parent.tensors[name].nbytes + (0 if name in equal else child.tensors[name].nbytes))
+    return distances
 
 
 def relative_norm(squared_difference: float | None, squared_parent: float | None) -> float | None:
