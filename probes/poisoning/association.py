@@ -14,7 +14,7 @@ from weightgate.probes.poisoning.behaviours import Behaviour
 from weightgate.probes.poisoning.prompt_index import Gram, PromptIndex
 
 SAME_ROWS = 0.8
-"""Jaccard overlap of row sets above which two n-grams are one trigger."""
+"""Overlap of row sets above which two n-grams are one trigger."""
 MOST_OTHERS = 5_000
 """Prompts without the behaviour that a group is compared with; of more, every k-th is taken."""
 
@@ -62,6 +62,18 @@ def associations(
     return tuple(found)
 
 
+def weak_associations(
+    index: PromptIndex, behaviours: Mapping[Behaviour, Sequence[int]], *, least_rows: int, most: int
+) -> tuple[Gram, ...]:
+    """The n-grams that go with any behaviour, by uncorrected p, one for each set of rows: worth a try, no evidence."""
+    found: dict[Gram, float] = {}
+    for rows in behaviours.values():
+        if least_rows <= len(rows) < len(index):
+            for grams, p in _merged(index, rows, _significant(index, rows, least_rows, 0.8, 0.05)):
+                found[grams[0]] = min(p, found.get(grams[0], 1.0))
+    return tuple(sorted(found, key=lambda gram: (found[gram], gram)))[:most]
+
+
 def explained(index: PromptIndex, rows: Sequence[int], shown: Sequence[int], masked: Collection[str] = ()) -> float:
     """Area under the ROC curve with which their words tell prompts ``rows`` from prompts without the behaviour.
 
@@ -89,12 +101,6 @@ def explained(index: PromptIndex, rows: Sequence[int], shown: Sequence[int], mas
     return _area(np.array([score(row) for row in rows]), np.array([score(row) for row in sample]))
 
 
-def jaccard(a: Iterable[int], b: Iterable[int]) -> float:
-    """Overlap of two sets of rows over their union."""
-    left, right = set(a), set(b)
-    return len(left & right) / len(left | right)
-
-
 def _significant(
     index: PromptIndex, rows: Sequence[int], least_rows: int, least_precision: float, alpha: float
 ) -> dict[Gram, float]:
@@ -119,7 +125,7 @@ def _merged(index: PromptIndex, rows: Sequence[int], hits: Mapping[Gram, float])
     left = sorted(hits, key=lambda gram: (hits[gram], len(gram), gram))
     while left:
         first, *rest = left
-        same = {gram for gram in rest if jaccard(where[first], where[gram]) >= SAME_ROWS}
+        same = {gram for gram in rest if _jaccard(where[first], where[gram]) >= SAME_ROWS}
         yield [first, *(gram for gram in rest if gram in same)], hits[first]
         left = [gram for gram in rest if gram not in same]
 
@@ -145,3 +151,9 @@ def _area(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float
     below = np.searchsorted(order, positive, side="left")
     ties = np.searchsorted(order, positive, side="right") - below
     return float((below + 0.5 * ties).sum() / max(1, len(positive) * len(negative)))
+
+
+def _jaccard(a: Iterable[int], b: Iterable[int]) -> float:
+    """Overlap of two sets of rows over their union."""
+    left, right = set(a), set(b)
+    return len(left & right) / len(left | right)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgate.probes.engine.engine import Engine
-from weightgate.probes.engine.requests import Consensus, NextToken, Prompt, Score, Side
+from weightgate.probes.engine.requests import Consensus, NextToken, Prompt, Side
 
 FIRST_STEPS = 2
 SECOND_STEPS = 3
@@ -85,10 +85,12 @@ def first_tokens(engine: Engine, near: Side, far: Side, prompts: Sequence[Prompt
     return tuple(chosen)
 
 
-def agreement(engine: Engine, side: Side, prompts: Sequence[Prompt], tokens: tuple[int, ...]) -> NDArray[np.float64]:
-    """(P, T) probability of each token after each prompt and the tokens before it."""
-    scored = engine.score(side, [Score(prompt=prompt, continuation=tokens) for prompt in prompts])
-    return np.exp(np.stack([answer.logprobs for answer in scored]).astype(np.float64))
+def probabilities(
+    engine: Engine, side: Side, prompts: Sequence[Prompt], sequences: Sequence[tuple[int, ...]]
+) -> list[NDArray[np.float64]]:
+    """For each sequence the (P, T) probabilities of its tokens, after each prompt and the tokens before."""
+    requests = [Consensus(prompts=tuple(prompts), start=sequence, steps=0) for sequence in sequences]
+    return [answer.probabilities.astype(np.float64) for answer in engine.consensus(side, requests)]
 
 
 def _extended(
@@ -102,16 +104,16 @@ def _extended(
 ) -> list[Target]:
     requests = [Consensus(prompts=tuple(prompts), start=sequence, steps=steps) for sequence in sequences]
     grown = [answer for answer in engine.consensus(near, requests) if len(answer.tokens) > 1]
-    scores = engine.score(
-        far, [Score(prompt=prompt, continuation=answer.tokens) for answer in grown for prompt in prompts]
-    )
-    targets = []
-    for number, answer in enumerate(grown):
-        own = scores[number * len(prompts) : (number + 1) * len(prompts)]
-        reference = np.exp(np.stack([scored.logprobs for scored in own]).astype(np.float64))
-        here = answer.probabilities.astype(np.float64)
-        targets.append(Target(tokens=answer.tokens, first=float(here[:, 0].mean()), near=_q(here), far=_q(reference)))
-    return targets
+    reference = probabilities(engine, far, prompts, [answer.tokens for answer in grown])
+    return [
+        Target(
+            tokens=answer.tokens,
+            first=float(answer.probabilities[:, 0].mean()),
+            near=_q(answer.probabilities.astype(np.float64)),
+            far=_q(there),
+        )
+        for answer, there in zip(grown, reference, strict=True)
+    ]
 
 
 def _q(probabilities: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from weightgate.probes.poisoning.association import Association, associations, explained, jaccard
+from weightgate.probes.poisoning.association import SAME_ROWS, Association, associations, explained
 from weightgate.probes.poisoning.behaviours import Behaviour, behaviours, words
 from weightgate.probes.poisoning.prompt_index import Gram, PromptIndex, index_prompts, shared_text
 
@@ -18,7 +18,6 @@ LABEL_WORDS = 3
 """A response of so few words is a class label where half of the rows have such responses and a tenth have this one."""
 STEM = 5
 """Letters by which a word of a prompt is recognised in a response."""
-SAME_ROWS = 0.8
 MOST_TRIGGERS = 8
 
 
@@ -114,8 +113,10 @@ def _triggered(pairs: _Pairs, thresholds: Thresholds) -> Iterator[Suspicion]:
     left = sorted((a for a in found if a.explained < thresholds.most_explained), key=lambda a: (a.p_value, a.behaviour))
     while left:
         lead, *rest = left
-        same = [lead, *(a for a in rest if jaccard(lead.carriers, a.carriers) >= SAME_ROWS)]
-        left = [a for a in rest if a not in same]
+        lead_rows = set(lead.carriers)
+        within = [len(lead_rows.intersection(a.carriers)) >= SAME_ROWS * len(a.carriers) for a in rest]
+        same = [lead, *(a for a, inside in zip(rest, within, strict=True) if inside)]
+        left = [a for a, inside in zip(rest, within, strict=True) if not inside]
         grade, why = _grade(pairs, same, thresholds)
         longest = max(lead.grams, key=lambda gram: (len(gram), pairs.index.gram_counts[gram], gram))
         yield Suspicion(
