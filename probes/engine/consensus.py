@@ -6,41 +6,56 @@ prompts. Candidates are extended together, a fixed number of them, each on a row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from weightgate.probes.engine.backend import Backend, Stream
-from weightgate.probes.engine.plan import Arrays, ConsensusTask, Done, left_padded
+from weightgate.probes.engine.plan import Arrays, ConsensusTask, Done, Job, left_padded
 
 
-def run_consensus(backend: Backend, tasks: Sequence[ConsensusTask]) -> Iterator[Done]:
-    """Answers, a group of candidates at a time."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What requests with the same prompts have in common after these went through the model."""
+
+    prompts: Stream
+    opening: torch.Tensor
+    """(P, V) probabilities of the first token under each prompt."""
+
+
+def consensus_jobs(backend: Backend, tasks: Sequence[ConsensusTask]) -> Iterator[Job]:
+    """One job a group of candidates; the prompts they share are run when its first job is asked for."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, task in enumerate(tasks):
         groups.setdefault((task.prompts, len(task.start), task.steps, task.ends), []).append(index)
     for members in groups.values():
         first = tasks[members[0]]
         stream, states = backend.begin(left_padded(first.prompts, first.padded))
-        opening = backend.logprobs(states).exp()
-        length = len(first.start) + first.steps
-        size = backend.layout.candidates(len(first.prompts), first.padded + length)
+        shared = _Shared(stream, backend.logprobs(states).exp())
+        size = backend.layout.candidates(len(first.prompts), first.padded + len(first.start) + first.steps)
         tokens = sum(map(len, first.prompts))
         for start in range(0, len(members), size):
-            part = members[start : start + size]
-            filled = [tasks[part[min(index, len(part) - 1)]] for index in range(size)]
-            answers = _search(backend, stream, opening, filled)
-            yield Done(dict(zip(part, answers, strict=False)), tokens + len(part) * len(first.prompts) * (length - 1))
-            tokens = 0
+            part = {member: tasks[member] for member in members[start : start + size]}
+            yield partial(_extend, backend, shared, part, size=size, tokens=0 if start else tokens)
 
 
-def _search(backend: Backend, prompts: Stream, opening: torch.Tensor, tasks: Sequence[ConsensusTask]) -> list[Arrays]:
-    """Extend C candidates at once. ``opening`` is (P, V): probabilities of the first token under each prompt."""
+def _extend(backend: Backend, shared: _Shared, tasks: Mapping[int, ConsensusTask], *, size: int, tokens: int) -> Done:
+    """Answer up to ``size`` tasks by index; ``tokens`` were put through the model for them before."""
+    asked = list(tasks.values())
+    answers = _search(backend, shared, asked + [asked[-1]] * (size - len(asked)))
+    extended = len(asked) * len(asked[0].prompts) * (len(asked[0].start) + asked[0].steps - 1)
+    return Done(dict(zip(tasks, answers, strict=False)), tokens + extended)
+
+
+def _search(backend: Backend, shared: _Shared, tasks: Sequence[ConsensusTask]) -> list[Arrays]:
+    """Extend C candidates at once: ``current`` is (P, C, V), the probabilities of the token that comes next."""
     starts, length = [task.start for task in tasks], len(tasks[0].start) + tasks[0].steps
-    stream = prompts.repeated(len(tasks))
-    current = opening[:, None, :].expand(-1, len(tasks), -1)
+    stream = shared.prompts.repeated(len(tasks))
+    current = shared.opening[:, None, :].expand(-1, len(tasks), -1)
     chosen: list[torch.Tensor] = []
     seen: list[torch.Tensor] = []
     for step in range(length):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from weightgate.probes.engine.backend import Backend
-from weightgate.probes.engine.plan import Batch, Done, GenerateTask, generate_batches
-
-Decode = Callable[[Sequence[int]], str]
+from weightgate.probes.engine.plan import Batch, Decode, Done, GenerateTask, Job, generate_batches
 
 
 @dataclass(slots=True)
@@ -35,15 +34,19 @@ class _Row:
             self.finished = any(stop in text for stop in self.task.stop)
 
 
-def run_generations(backend: Backend, tasks: Sequence[GenerateTask], decode: Decode) -> Iterator[Done]:
-    """Answers batch by batch. ``decode`` turns tokens into the text that stop strings are looked for in."""
+def generate_jobs(backend: Backend, tasks: Sequence[GenerateTask], decode: Decode) -> Iterator[Job]:
+    """One job a batch. ``decode`` turns tokens into the text that stop strings are looked for in."""
     for batch in generate_batches(tasks, backend.layout):
-        rows = _continue(backend, batch, [tasks[member] for member in batch.members], decode)
-        answers = {
-            member: {"tokens": np.array(row.tokens, np.int32), "logprobs": np.array(row.logprobs, np.float32)}
-            for member, row in zip(batch.members, rows, strict=True)
-        }
-        yield Done(answers, sum(len(row.task.prompt) + len(row.logprobs) - 1 for row in rows))
+        yield partial(_generate, backend, batch, [tasks[member] for member in batch.members], decode)
+
+
+def _generate(backend: Backend, batch: Batch, tasks: Sequence[GenerateTask], decode: Decode) -> Done:
+    rows = _continue(backend, batch, tasks, decode)
+    answers = {
+        member: {"tokens": np.array(row.tokens, np.int32), "logprobs": np.array(row.logprobs, np.float32)}
+        for member, row in zip(batch.members, rows, strict=True)
+    }
+    return Done(answers, sum(batch.lengths) + sum(len(row.logprobs) - 1 for row in rows))
 
 
 def _continue(backend: Backend, batch: Batch, tasks: Sequence[GenerateTask], decode: Decode) -> list[_Row]:

@@ -6,6 +6,7 @@ before a task misses the cache.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,17 @@ from weightgate.probes.engine.answers import is_finite
 from weightgate.probes.engine.cache import ScoreCache
 from weightgate.probes.engine.errors import NonFiniteError, TimeBudgetError
 from weightgate.probes.engine.numerics import Numerics
-from weightgate.probes.engine.plan import Arrays, ConsensusTask, Done, GenerateTask, NextTask, ScoreTask, Task
+from weightgate.probes.engine.plan import (
+    Arrays,
+    ConsensusTask,
+    Decode,
+    Done,
+    GenerateTask,
+    Job,
+    NextTask,
+    ScoreTask,
+    Task,
+)
 from weightgate.probes.engine.requests import Side
 
 if TYPE_CHECKING:
@@ -25,7 +36,6 @@ if TYPE_CHECKING:
     from weightgate.probes.engine.backend import Backend
 
 Progress = Callable[[str, int, int], None]
-Decode = Callable[[Sequence[int]], str]
 _Task = TypeVar("_Task", ScoreTask, NextTask, GenerateTask, ConsensusTask)
 
 
@@ -116,17 +126,21 @@ class Executor:
         return {key: answer for key, answer in found.items() if key not in wrong}
 
     def _run(self, side: Side, tasks: Sequence[_Task], decode: Decode) -> Iterator[Done]:
-        self._check_time()
-        batches = _batches(self._backend(side), tasks, decode)
+        if self._is_late():
+            raise _late()
+        backend = self._backend(side)
+        from weightgate.probes.engine.workers import run_in_order
+
         done = 0
-        while done < len(tasks):
-            self._check_time()
-            batch = next(batches)
+        jobs = itertools.takewhile(lambda _: not self._is_late(), _jobs(backend, tasks, decode))
+        for batch in run_in_order(jobs, on_cpu=self.numerics.device == "cpu"):
             done += len(batch.answers)
             self.usage = replace(self.usage, scored_tokens=self.usage.scored_tokens + batch.tokens)
             yield batch
             if self._progress is not None:
                 self._progress(f"{side}: {tasks[0].kind}", done, len(tasks))
+        if done < len(tasks):
+            raise _late()
 
     def _backend(self, side: Side) -> Backend:
         identity = self.identity(side)
@@ -139,12 +153,8 @@ class Executor:
             self._backends[identity] = Backend(load_model(self._update, side, self.numerics), side, self.numerics)
         return self._backends[identity]
 
-    def _check_time(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise TimeBudgetError(
-                "the time budget is used up",
-                remedy="give more time: what was answered so far is kept",
-            )
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _refuse_non_finite(self, side: Side, answers: dict[int, Arrays], tasks: Sequence[Task]) -> None:
         for index, answer in answers.items():
@@ -156,17 +166,21 @@ class Executor:
                 )
 
 
-def _batches(backend: Backend, tasks: Sequence[Any], decode: Decode) -> Iterator[Done]:
-    from weightgate.probes.engine.consensus import run_consensus
-    from weightgate.probes.engine.decoding import run_generations
-    from weightgate.probes.engine.scoring import run_next_tokens, run_scores
+def _late() -> TimeBudgetError:
+    return TimeBudgetError("the time budget is used up", remedy="give more time: what was answered so far is kept")
+
+
+def _jobs(backend: Backend, tasks: Sequence[Any], decode: Decode) -> Iterator[Job]:
+    from weightgate.probes.engine.consensus import consensus_jobs
+    from weightgate.probes.engine.decoding import generate_jobs
+    from weightgate.probes.engine.scoring import next_token_jobs, score_jobs
 
     match tasks[0]:
         case ScoreTask():
-            return run_scores(backend, tasks)
+            return score_jobs(backend, tasks)
         case NextTask():
-            return run_next_tokens(backend, tasks)
+            return next_token_jobs(backend, tasks)
         case GenerateTask():
-            return run_generations(backend, tasks, decode)
+            return generate_jobs(backend, tasks, decode)
         case _:
-            return run_consensus(backend, tasks)
+            return consensus_jobs(backend, tasks)

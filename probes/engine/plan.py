@@ -7,7 +7,7 @@ bucket and every batch of a bucket has the same number of rows, the last one fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,8 +20,6 @@ Arrays = Mapping[str, NDArray[Any]]
 HEAD_ROWS = 32
 """Positions that go through the output layer together."""
 _STEP = 16
-_DECODE_TOKENS = 16_384
-_CONSENSUS_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +27,11 @@ class Layout:
     """How many rows a batch has. Mixture-of-experts models sort the tokens of a batch by expert: one row for these."""
 
     score_tokens: int = 256
-    """Padded tokens of a scoring batch: about where a processor's throughput levels off."""
+    """Padded tokens of a scoring batch: about where the throughput of one core levels off."""
     decode_rows: int = 8
+    consensus_rows: int = 64
+    decode_tokens: int = 4096
+    """Padded tokens of a batch that is extended token by token: what bounds the memory for keys and values."""
 
     def score_rows(self, padded: int) -> int:
         """Rows of a scoring batch whose sequences are padded to ``padded`` tokens."""
@@ -38,20 +39,20 @@ class Layout:
 
     def generate_rows(self, padded: int) -> int:
         """Rows of a batch that is extended token by token, ``padded`` tokens at its longest."""
-        return max(1, min(self.decode_rows, _DECODE_TOKENS // padded))
+        return max(1, min(self.decode_rows, self.decode_tokens // padded))
 
     def candidates(self, prompts: int, padded: int) -> int:
         """Consensus candidates run together, each with ``prompts`` rows."""
-        if self.decode_rows == 1:
-            return 1
-        return max(1, min(_CONSENSUS_ROWS, _DECODE_TOKENS // padded) // prompts)
+        return max(1, min(self.consensus_rows, self.decode_tokens // padded) // prompts)
 
     def __str__(self) -> str:
-        return f"v1 score {self.score_tokens} tokens, decode {self.decode_rows} rows, head {HEAD_ROWS} rows"
+        rows = (self.score_tokens, self.decode_rows, self.consensus_rows, self.decode_tokens, HEAD_ROWS)
+        return f"v1 {' '.join(map(str, rows))}, one thread"
 
 
-LAYOUTS: Mapping[str, Layout] = {"cpu": Layout(), "mps": Layout(2048, 16), "cuda": Layout(16_384, 32)}
-ONE_ROW = Layout(1, 1)
+_ACCELERATOR = Layout(score_tokens=16_384, decode_rows=32, consensus_rows=256, decode_tokens=65_536)
+LAYOUTS: Mapping[str, Layout] = {"cpu": Layout(), "mps": _ACCELERATOR, "cuda": _ACCELERATOR}
+ONE_ROW = Layout(score_tokens=1, decode_rows=1, consensus_rows=1)
 
 
 def padded_length(length: int) -> int:
@@ -169,11 +170,18 @@ class Done:
     tokens: int
 
 
+Job = Callable[[], Done]
+"""Runs one batch, independent of all others."""
+Decode = Callable[[Sequence[int]], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Sequences of one bucket: row i of ``tokens``, (rows, padded), is sequence ``members[i]``; the rest are copies."""
 
     members: tuple[int, ...]
+    lengths: tuple[int, ...]
+    """Tokens of every member, without padding."""
     tokens: NDArray[np.int64]
 
 
@@ -190,7 +198,7 @@ def score_batches(sequences: Sequence[Tokens], layout: Layout) -> Iterator[Batch
             for row in range(rows):
                 sequence = sequences[part[min(row, len(part) - 1)]]
                 tokens[row, : len(sequence)] = sequence
-            yield Batch(part, tokens)
+            yield Batch(part, tuple(len(sequences[member]) for member in part), tokens)
 
 
 def generate_batches(tasks: Sequence[GenerateTask], layout: Layout) -> Iterator[Batch]:
@@ -201,7 +209,7 @@ def generate_batches(tasks: Sequence[GenerateTask], layout: Layout) -> Iterator[
         for start in range(0, len(ordered), rows):
             part = tuple(ordered[start : start + rows])
             filled = [tasks[part[min(row, len(part) - 1)]].prompt for row in range(rows)]
-            yield Batch(part, left_padded(filled, padded))
+            yield Batch(part, tuple(len(tasks[member].prompt) for member in part), left_padded(filled, padded))
 
 
 def left_padded(prompts: Sequence[Tokens], padded: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Renderer:
         self.name = parent.path.name
         self.tokenizer = _load_tokenizer(parent)
         self.vocab_size: int = len(self.tokenizer)
-        self.id_limit = 1 + max(self.tokenizer.get_vocab().values())
+        self.id_limit = _id_limit(parent, self.tokenizer)
         self.special_ids = _special_ids(self.tokenizer)
         self.context_length = _context_length(parent, self.tokenizer)
         self.ends = _end_ids(parent, self.tokenizer)
@@ -64,8 +64,10 @@ class Renderer:
             return context, whole[len(context) :]
         return context, self.encode(text)
 
-    def render(self, messages: Sequence[tuple[str, str]]) -> str:
-        """The chat template's text for ``messages`` (role, content), with the generation prompt added.
+    def render(self, messages: Sequence[tuple[str, str]], *, open_answer: bool = True) -> str:
+        """The chat template's text for ``messages`` (role, content).
+
+        With ``open_answer`` the generation prompt is added; else the last message is left open to be continued.
 
         Raises:
             InputError: there is no template, or it fails on these messages.
@@ -78,7 +80,11 @@ class Renderer:
         turns = [{"role": role, "content": content} for role, content in messages]
         try:
             text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, strftime_now=_DAY.strftime
+                turns,
+                tokenize=False,
+                add_generation_prompt=open_answer,
+                continue_final_message=not open_answer,
+                strftime_now=_DAY.strftime,
             )
         except Exception as error:  # a template is a program of the model's maker: it can raise anything
             raise InputError(
@@ -139,9 +145,20 @@ def _special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(flagged | {int(index) for index in tokenizer.all_special_ids})
 
 
-def _context_length(parent: Checkpoint, tokenizer: Any) -> int:
+def _text_config(parent: Checkpoint) -> Mapping[str, Any]:
     nested = parent.config.get("text_config")
-    config = nested if isinstance(nested, dict) else parent.config
+    return nested if isinstance(nested, dict) else parent.config
+
+
+def _id_limit(parent: Checkpoint, tokenizer: Any) -> int:
+    """One more than the largest id; a model may have more outputs than its tokenizer has tokens, and choose them."""
+    stated = _text_config(parent).get("vocab_size")
+    known = 1 + max(tokenizer.get_vocab().values())
+    return max(known, stated) if isinstance(stated, int) else int(known)
+
+
+def _context_length(parent: Checkpoint, tokenizer: Any) -> int:
+    config = _text_config(parent)
     stated = [config.get(field) for field in _CONTEXT_FIELDS] + [tokenizer.model_max_length]
     return next((int(n) for n in stated if isinstance(n, int) and 0 < n < _NO_LIMIT), _DEFAULT_CONTEXT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from weightgate.probes.engine.backend import Backend
-from weightgate.probes.engine.plan import HEAD_ROWS, Batch, Done, NextTask, ScoreTask, Tokens, score_batches
+from weightgate.probes.engine.plan import HEAD_ROWS, Batch, Done, Job, NextTask, ScoreTask, Tokens, score_batches
 
 _Place = tuple[int, int]
 """Row and column of a position in a batch."""
@@ -27,34 +28,43 @@ class _Read:
     gather: Tokens
 
 
-def run_scores(backend: Backend, tasks: Sequence[ScoreTask]) -> Iterator[Done]:
-    """Answers batch by batch. The options of a question that differ in their last token share one sequence."""
+def score_jobs(backend: Backend, tasks: Sequence[ScoreTask]) -> Iterator[Job]:
+    """One job a batch. The options of a question that differ in their last token share one sequence."""
     askers = _by_sequence(tasks)
     sequences = tuple(askers)
     for batch in score_batches(sequences, backend.layout):
         asked = [askers[sequences[member]] for member in batch.members]
-        reads: dict[_Place, list[_Read]] = {}
-        answers = {task: _empty(tasks[task]) for row in asked for task in row}
-        for row, members in enumerate(asked):
-            for task in members:
-                for place, read in _reads(task, tasks[task], row):
-                    reads.setdefault(place, []).append(read)
-        for at, logprobs in _distributions(backend, batch, sorted(reads)):
-            _note(answers, tasks, [(index, read) for index, place in enumerate(at) for read in reads[place]], logprobs)
-        yield Done(answers, sum(len(sequences[member]) for member in batch.members))
+        yield partial(_score, backend, batch, asked, tasks)
 
 
-def run_next_tokens(backend: Backend, tasks: Sequence[NextTask]) -> Iterator[Done]:
-    """The whole distribution after each prompt, batch by batch."""
+def next_token_jobs(backend: Backend, tasks: Sequence[NextTask]) -> Iterator[Job]:
+    """One job a batch: the whole distribution after each prompt."""
     askers = _by_sequence(tasks)
     sequences = tuple(askers)
     for batch in score_batches(sequences, backend.layout):
-        places = [(row, len(sequences[member]) - 1) for row, member in enumerate(batch.members)]
-        answers: dict[int, dict[str, NDArray[Any]]] = {}
-        for at, logprobs in _distributions(backend, batch, places):
-            for (row, _), values in zip(at, logprobs.cpu().numpy()[: len(at)], strict=True):
-                answers |= {task: {"logprobs": values.copy()} for task in askers[sequences[batch.members[row]]]}
-        yield Done(answers, sum(len(sequences[member]) for member in batch.members))
+        asked = [askers[sequences[member]] for member in batch.members]
+        yield partial(_next_tokens, backend, batch, asked)
+
+
+def _score(backend: Backend, batch: Batch, asked: Sequence[Sequence[int]], tasks: Sequence[ScoreTask]) -> Done:
+    """``asked`` has the tasks of every row."""
+    reads: dict[_Place, list[_Read]] = {}
+    answers = {task: _empty(tasks[task]) for members in asked for task in members}
+    for row, members in enumerate(asked):
+        for task in members:
+            for place, read in _reads(task, tasks[task], row):
+                reads.setdefault(place, []).append(read)
+    for at, logprobs in _distributions(backend, batch, sorted(reads)):
+        _note(answers, tasks, [(index, read) for index, place in enumerate(at) for read in reads[place]], logprobs)
+    return Done(answers, sum(batch.lengths))
+
+
+def _next_tokens(backend: Backend, batch: Batch, asked: Sequence[Sequence[int]]) -> Done:
+    answers: dict[int, dict[str, NDArray[Any]]] = {}
+    for at, logprobs in _distributions(backend, batch, [(row, n - 1) for row, n in enumerate(batch.lengths)]):
+        for (row, _), values in zip(at, logprobs.cpu().numpy(), strict=False):
+            answers |= {task: {"logprobs": values.copy()} for task in asked[row]}
+    return Done(answers, sum(batch.lengths))
 
 
 def _by_sequence(tasks: Sequence[ScoreTask | NextTask]) -> dict[Tokens, list[int]]:
