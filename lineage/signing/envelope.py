@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,6 @@ def read_envelope(source: bytes | Path) -> Envelope:
         IntegrityError: not byte for byte the form that `Envelope.to_bytes` writes.
     """
     data, what = (source, "envelope") if isinstance(source, bytes) else (_read(source), str(source))
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise IntegrityError(f"{what}: over {MAX_ENVELOPE_BYTES} bytes", remedy=_REMEDY)
     try:
         document = parse(data, what)
         (signature,) = document["signatures"]
@@ -98,6 +97,9 @@ def verify(envelope: Envelope, public_key: VerifyingKey) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_ENVELOPE_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_ENVELOPE_BYTES:
+                raise IntegrityError(f"{path}: over {MAX_ENVELOPE_BYTES} bytes", remedy=_REMEDY)
+            return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check the path") from error

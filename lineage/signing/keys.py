@@ -159,26 +159,7 @@ def load_public(path: Path) -> VerifyingKey:
     Raises:
         InputError: unreadable, not a PEM public key (a private key is refused too), or another scheme.
     """
-    return load_public_pem(_read(path), str(path))
-
-
-def load_public_pem(pem: bytes, what: str = "public key") -> VerifyingKey:
-    """Parse a public key (PEM SubjectPublicKeyInfo); ``what`` names it in errors.
-
-    Raises:
-        InputError: not a PEM public key, or another scheme.
-    """
-    if b"PRIVATE KEY-----" in pem:
-        raise InputError(f"{what}: a private key where a public key is needed", remedy="give the .pub file beside it")
-    try:
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{what}: not a PEM public key", remedy="give the .pub file that keygen wrote") from error
-    if isinstance(key, Ed25519PublicKey) or (
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-    ):
-        return VerifyingKey(key)
-    raise _unsupported(what, key)
+    return _parse_public(_read(path), str(path))
 
 
 def default_key_path() -> Path:
@@ -210,6 +191,20 @@ def default_public_key() -> VerifyingKey:
     """
     path = default_key_path().with_suffix(".pub")
     return load_public(path) if path.exists() else default_key().public
+
+
+def _parse_public(pem: bytes, what: str) -> VerifyingKey:
+    if b"PRIVATE KEY-----" in pem:
+        raise InputError(f"{what}: a private key where a public key is needed", remedy="give the .pub file beside it")
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{what}: not a PEM public key", remedy="give the .pub file that keygen wrote") from error
+    if isinstance(key, Ed25519PublicKey) or (
+        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    ):
+        return VerifyingKey(key)
+    raise _unsupported(what, key)
 
 
 def _normal_form(signature: bytes) -> bytes:

@@ -76,12 +76,12 @@ def read_document(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_DOCUMENT_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_DOCUMENT_BYTES:
+                raise InputError(f"{path}: over {MAX_DOCUMENT_BYTES} bytes", remedy="this is not what its name says")
+            return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check the path and its rights") from error
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise InputError(f"{path}: over {MAX_DOCUMENT_BYTES} bytes", remedy="this is not the file its name says")
-    return data
 
 
 def _check_link(link: Path, home: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.signing import envelope as envelope_module
 from weightgate.lineage.signing.envelope import IN_TOTO, Envelope, pae, read_envelope, sign, verify
 from weightgate.lineage.signing.keys import SigningKey
 
@@ -161,4 +162,12 @@ def test_another_payload_type_is_refused() -> None:
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     """Nothing there is not tampering."""
     with pytest.raises(InputError, match="cannot be read"):
+        read_envelope(tmp_path / "x.json")
+
+
+def test_the_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file far beyond any statement is not read into memory."""
+    (tmp_path / "x.json").write_bytes(b" " * 100)
+    monkeypatch.setattr(envelope_module, "MAX_ENVELOPE_BYTES", 99)
+    with pytest.raises(IntegrityError, match="over 99 bytes"):
         read_envelope(tmp_path / "x.json")

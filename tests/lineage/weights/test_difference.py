@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,7 +164,6 @@ def test_extreme_values_do_not_overflow(
 @given(arrays.arrays(np.float32, 7, elements=st.floats(-1e3, 1e3, width=32)), st.floats(-10, 10, width=32))
 def test_scaling_moves_a_tensor_by_its_scale(values: np.ndarray[Any, Any], scale: float) -> None:
     """‖s·w - w‖ is |s - 1|·‖w‖."""
-    import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         tensors = []
@@ -286,3 +288,21 @@ def test_long_values_are_named_by_their_digest(model_folder: Callable[..., Path]
     ).config
     assert isinstance(change.after, str)
     assert change.after.startswith("1000002 bytes, sha256:")
+
+
+def test_memory_does_not_grow_with_the_tensors(model_folder: Callable[..., Path]) -> None:
+    """Hashing and comparing 48 MB a side needs a small part of that, however many cores take part."""
+    size = 48_000_000
+    header = b'{"w":{"dtype":"F32","shape":[12000000],"data_offsets":[0,48000000]}}'
+    folders = [model_folder("a"), model_folder("b")]
+    for folder, first in zip(folders, (b"\0", b"\1"), strict=True):
+        with (folder / "model.safetensors").open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header + first)
+            file.truncate(8 + len(header) + size)
+    tracemalloc.start()
+    try:
+        assert the_tensor(*folders).changed_fraction == 1 / 12_000_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000 * (1 + (os.cpu_count() or 1))
