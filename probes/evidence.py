@@ -32,13 +32,17 @@ class Measurement(Frozen):
     title: str = Field(description="A few words a report can print.")
     unit: str = Field(description="Unit of before, after and effect: 'nat per token', 'proportion', 'bit', …")
     worse: Worse
-    before: float | None = Field(description="Mean over items on the parent; None where the metric has no parent side.")
-    after: float | None = Field(description="Mean over items on the child.")
+    before: float | None = Field(
+        allow_inf_nan=False, description="Mean over items on the parent; None where the metric has no parent side."
+    )
+    after: float | None = Field(allow_inf_nan=False, description="Mean over items on the child.")
     effect: float = Field(allow_inf_nan=False, description="after - before unless `method` says otherwise.")
     interval: Interval
     n: int = Field(ge=1, description="Items measured.")
     clusters: int = Field(ge=1, description="Independent groups the items fall into (topics, sources).")
-    p_value: float | None = Field(ge=0, le=1, description="Two-sided p of no change, where a test exists; never decides.")
+    p_value: float | None = Field(
+        ge=0, le=1, description="Two-sided p of no change, where a test exists; never decides."
+    )
     method: str = Field(description="What was computed, with its source.")
 
 
@@ -60,8 +64,8 @@ class Item(Frozen):
     id: str
     cluster: str
     prompt: str
-    before: float | None
-    after: float | None
+    before: float | None = Field(allow_inf_nan=False)
+    after: float | None = Field(allow_inf_nan=False)
     before_text: str | None = None
     after_text: str | None = None
 
