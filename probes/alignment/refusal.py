@@ -26,9 +26,9 @@ class RefusalProbe:
     answers that a lexical judge takes for refusals: coarser, but it is what a user sees.
     """
 
-    prompts_per_topic: int = 4
-    refusal_sentences: int = 3
-    new_tokens: int = 32
+    prompts_per_topic: int = 3
+    refusal_sentences: int = 2
+    new_tokens: int = 24
 
     name: ClassVar[str] = "alignment.refusal"
     version: ClassVar[str] = "1"

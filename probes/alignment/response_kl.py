@@ -27,8 +27,8 @@ class ResponseKLProbe:
     tokens and one bucket for all others: a lower bound of the full one (data-processing inequality).
     """
 
-    prompts_per_topic: int = 4
-    new_tokens: int = 32
+    prompts_per_topic: int = 3
+    new_tokens: int = 24
     positions: int = 8
     top: int = 64
 
