@@ -60,8 +60,9 @@ class Probe(Protocol):
 
 
 def parameters(probe: Probe) -> dict[str, JsonValue]:
-    """The probe's dataclass fields as JSON, for the record."""
-    return {field.name: getattr(probe, field.name) for field in dataclasses.fields(cast("Any", probe))}
+    """The probe's dataclass fields as JSON, for the record; a tuple becomes a list."""
+    values = {field.name: getattr(probe, field.name) for field in dataclasses.fields(cast("Any", probe))}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def measured(
