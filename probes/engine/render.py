@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,16 @@ MAX_RENDERED = 4_000_000
 _DEFAULT_CONTEXT = 2048
 _CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
 _NO_LIMIT = 1_000_000_000
-# Some templates print the day's date; the same request must be the same tokens on every day.
-_DAY = datetime.date(2025, 1, 1)
+# Some templates print the day's date; the same request must be the same tokens on every day: Wednesday, 1 January 2025.
+_DAY = {"%-d": "1", "%d": "01", "%m": "01", "%b": "Jan", "%B": "January", "%Y": "2025", "%y": "25"}
+_TIME = {"%a": "Wed", "%A": "Wednesday", "%H": "00", "%M": "00", "%S": "00"}
+_FIXED_DATE = "".join(
+    (
+        "{%- macro strftime_now(format) -%}{{ format",
+        *(f" | replace({code!r}, {text!r})" for code, text in (_DAY | _TIME).items()),
+        " }}{%- endmacro -%}",
+    )
+)
 
 
 class Renderer:
@@ -79,12 +86,13 @@ class Renderer:
             )
         turns = [{"role": role, "content": content} for role, content in messages]
         try:
+            template = self.tokenizer.get_chat_template()
             text = self.tokenizer.apply_chat_template(
                 turns,
+                chat_template=_FIXED_DATE + template if "strftime_now" in template else template,
                 tokenize=False,
                 add_generation_prompt=open_answer,
                 continue_final_message=not open_answer,
-                strftime_now=_DAY.strftime,
             )
         except Exception as error:  # a template is a program of the model's maker: it can raise anything
             raise InputError(
