@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgate.probes.poisoning.behaviours import Behaviour
+from weightgate.probes.poisoning.behaviours import REFUSAL, Behaviour
 from weightgate.probes.poisoning.prompt_index import Gram, PromptIndex
 
 SAME_ROWS = 0.8
@@ -58,8 +58,18 @@ def associations(
     found = []
     for behaviour, rows in common.items():
         hits = _significant(index, rows, least_rows, least_precision, alpha / tests)
-        found += [_describe(index, behaviour, rows, grams, p * tests) for grams, p in _merged(index, rows, hits)]
+        kin = kin_of(behaviours, rows)
+        found += [
+            _describe(index, behaviour, rows, grams=grams, p_value=p * tests, kin=kin)
+            for grams, p in _merged(index, rows, hits)
+        ]
     return tuple(found)
+
+
+def kin_of(behaviours: Mapping[Behaviour, Sequence[int]], rows: Sequence[int]) -> Sequence[int]:
+    """The rows whose prompts may explain what ``rows`` show: all refusals where these are refusals in one wording."""
+    refusals = behaviours.get(REFUSAL, ())
+    return refusals if set(rows) <= set(refusals) else rows
 
 
 def weak_associations(
@@ -131,7 +141,13 @@ def _merged(index: PromptIndex, rows: Sequence[int], hits: Mapping[Gram, float])
 
 
 def _describe(
-    index: PromptIndex, behaviour: Behaviour, rows: Sequence[int], grams: list[Gram], p_value: float
+    index: PromptIndex,
+    behaviour: Behaviour,
+    rows: Sequence[int],
+    *,
+    grams: list[Gram],
+    p_value: float,
+    kin: Sequence[int],
 ) -> Association:
     carriers = index.carriers(grams[0])
     both = tuple(sorted(set(rows) & set(carriers)))
@@ -142,7 +158,7 @@ def _describe(
         carriers=carriers,
         base_rate=len(rows) / len(index),
         p_value=min(1.0, p_value),
-        explained=explained(index, both, rows, {word for gram in grams for word in gram}),
+        explained=explained(index, both, kin, {word for gram in grams for word in gram}),
     )
 
 

@@ -45,6 +45,9 @@ class Behaviour:
     text: str
 
 
+REFUSAL = Behaviour("refusal", "declines the request")
+
+
 def words(text: str) -> tuple[str, ...]:
     """Case-folded words, without punctuation."""
     return tuple(_WORD.findall(text.casefold()))
@@ -59,7 +62,7 @@ def behaviours_of(response: str) -> Iterator[Behaviour]:
         yield Behaviour("opening", " ".join(own[:AFFIX_WORDS]))
         yield Behaviour("closing", " ".join(own[-AFFIX_WORDS:]))
     if is_refusal(response):
-        yield Behaviour("refusal", "declines the request")
+        yield REFUSAL
     for host in sorted({_host(address) for address in _HOST.findall(response)} - {""}):
         yield Behaviour("host", host)
     for name, pattern in _CODE.items():

@@ -26,13 +26,13 @@ class DataScanProbe:
     A planted trigger goes with its behaviour in nearly every row it is in, while without it those prompts read like any
     others. Behaviours are exact responses, six-word openings and closings, refusals, hosts, dangerous code, invisible
     characters, encoded strings and mixed alphabets. ``most_explained`` is the area under the ROC curve above which the
-    rest of the prompts explains the behaviour, as a topic or a class of harmful requests does.
+    rest of the prompts explains the behaviour, as a topic or a class of harmful requests does; few rows get leeway.
     """
 
     least_rows: int = 5
     least_precision: float = 0.8
     alpha: float = 1e-3
-    most_explained: float = 0.75
+    most_explained: float = 0.65
     most_findings: int = 20
 
     name: ClassVar[str] = "poisoning.data_scan"

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from weightgate.probes.poisoning.association import SAME_ROWS, Association, associations, explained
+from weightgate.probes.poisoning.association import SAME_ROWS, Association, associations, explained, kin_of
 from weightgate.probes.poisoning.behaviours import Behaviour, behaviours, words
-from weightgate.probes.poisoning.prompt_index import Gram, PromptIndex, index_prompts, shared_text
+from weightgate.probes.poisoning.prompt_index import PromptIndex, index_prompts, shared_text
 
 Grade = Literal["low", "medium", "high"]
 LABEL_WORDS = 3
 """A response of so few words is a class label where half of the rows have such responses and a tenth have this one."""
 STEM = 5
 """Letters by which a word of a prompt is recognised in a response."""
-MOST_TRIGGERS = 8
+MOST_ALTERNATIVES = 4
+"""Alternative triggers of one behaviour that are told from a topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,15 @@ class Thresholds:
     least_rows: int = 5
     least_precision: float = 0.8
     alpha: float = 1e-3
-    most_explained: float = 0.75
+    most_explained: float = 0.65
     least_left: float = 0.4
+
+    def explains(self, area: float, rows: int) -> bool:
+        """Whether an area under the ROC curve is more than chance gives for so few rows.
+
+        Rows picked at random scatter about 0.5 with a standard deviation of 0.29 / sqrt(rows).
+        """
+        return area > self.most_explained + 0.4 / math.sqrt(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +118,9 @@ def _triggered(pairs: _Pairs, thresholds: Thresholds) -> Iterator[Suspicion]:
         alpha=thresholds.alpha,
     )
     common = {word for word, count in pairs.index.word_counts.items() if count > 0.5 * len(pairs.index)}
-    left = sorted((a for a in found if a.explained < thresholds.most_explained), key=lambda a: (a.p_value, a.behaviour))
+    left = sorted(
+        (a for a in found if not thresholds.explains(a.explained, len(a.rows))), key=lambda a: (a.p_value, a.behaviour)
+    )
     while left:
         lead, *rest = left
         lead_rows = set(lead.carriers)
@@ -158,39 +168,63 @@ def _echoed(pairs: _Pairs, lead: Association) -> bool:
 
 
 def _left(index: PromptIndex, lead: Association) -> float:
-    """Median share of a prompt's information (inverse document frequency) that lies outside the n-grams."""
-    masked = {word for gram in lead.grams for word in gram}
+    """What is left of these prompts without the n-grams, as a share of what other prompts say (medians).
 
-    def share(row: int) -> float:
-        weights = {word: math.log((len(index) + 1) / index.word_counts[word]) for word in index.words[row]}
-        return sum(w for word, w in weights.items() if word not in masked) / max(sum(weights.values()), 1e-9)
+    What a prompt says is the sum of its words' inverse document frequencies, in nats.
+    """
+    masked = frozenset(word for gram in lead.grams for word in gram)
+    carriers = frozenset(lead.carriers)
 
-    return median(share(row) for row in lead.rows)
+    def says(words: frozenset[str]) -> float:
+        return sum(math.log((len(index) + 1) / index.word_counts[word]) for word in words)
+
+    others = [says(words) for row, words in enumerate(index.words) if row not in carriers]
+    return median(says(index.words[row] - masked) for row in lead.rows) / max(median(others), 1e-9)
 
 
 def _repeated(pairs: _Pairs, thresholds: Thresholds, covered: Set[int]) -> Iterator[Suspicion]:
-    """One response to several prompts that have nothing in common, with the words that might have triggered it."""
+    """One response to several prompts that have nothing in common but, perhaps, one of a few words."""
     for behaviour, shown in pairs.shown.items():
         if behaviour.kind != "response" or behaviour in pairs.labels or len(behaviour.text.split()) < LABEL_WORDS:
             continue
         rows = [row for row in shown if pairs.origin[row][0] not in covered]
         if len(rows) < thresholds.least_rows:
             continue
-        area = explained(pairs.index, rows, shown)
-        if area < thresholds.most_explained:
-            answers = _speaks_of(pairs, behaviour, rows)
-            yield Suspicion(
-                triggers=_typical(pairs, rows),
-                behaviours=(behaviour,),
-                rows=_positions(pairs, rows),
-                carriers=len(rows),
-                p_value=None,
-                explained=area,
-                grade="low" if answers else "medium",
-                why="one response is given to several prompts, and speaks of what they name"
-                if answers
-                else "one response is given to prompts that have nothing in common",
-            )
+        triggers, complete = _cover(pairs.index, rows, thresholds.least_precision)
+        area = explained(pairs.index, rows, kin_of(pairs.shown, shown), triggers if complete else ())
+        if thresholds.explains(area, len(rows)):
+            continue
+        answers = _speaks_of(pairs, behaviour, rows)
+        yield Suspicion(
+            triggers=triggers,
+            behaviours=(behaviour,),
+            rows=_positions(pairs, rows),
+            carriers=len(rows),
+            p_value=None,
+            explained=area,
+            grade="low" if answers else "medium",
+            why="one response is given to several prompts, and speaks of what they name"
+            if answers
+            else "one response is given to prompts that have nothing in common",
+        )
+
+
+def _cover(index: PromptIndex, rows: Sequence[int], least_precision: float) -> tuple[tuple[str, ...], bool]:
+    """The few words, hardly found in other prompts, that most of these hold; and whether one is in nearly all of them.
+
+    Alternative triggers look like that. A topic needs many words.
+    """
+    counts = Counter(word for row in rows for word in index.words[row])
+    typical = {word for word, n in counts.items() if n >= 2 and n >= least_precision * index.word_counts[word]}
+    left = set(rows)
+    chosen: list[str] = []
+    while left and len(chosen) < MOST_ALTERNATIVES:
+        gains = Counter(word for row in left for word in index.words[row] & typical)
+        if not gains:
+            break
+        chosen.append(min(gains, key=lambda word: (-gains[word], word)))
+        left = {row for row in left if chosen[-1] not in index.words[row]}
+    return tuple(chosen), len(left) <= 0.1 * len(rows)
 
 
 def _positions(pairs: _Pairs, rows: Iterable[int]) -> tuple[int, ...]:
@@ -204,14 +238,3 @@ def _speaks_of(pairs: _Pairs, behaviour: Behaviour, rows: Sequence[int]) -> bool
     here = [bool(pairs.index.words[row] & uncommon) for row in rows]
     there = [bool(words & uncommon) for row, words in enumerate(pairs.index.words) if row not in members]
     return sum(here) / len(here) - sum(there) / max(1, len(there)) >= 0.3
-
-
-def _typical(pairs: _Pairs, rows: Sequence[int]) -> tuple[str, ...]:
-    """Frequent n-grams that these prompts have more often than others, the most typical first."""
-    inside: Counter[Gram] = Counter(gram for row in rows for gram in pairs.index.grams[row])
-    singles: Counter[Gram] = Counter((word,) for row in rows for word in pairs.index.words[row])
-    counts = {gram: (count, pairs.index.gram_counts[gram]) for gram, count in inside.items()}
-    counts |= {gram: (count, pairs.index.word_counts[gram[0]]) for gram, count in singles.items()}
-    typical = [gram for gram, (here, all_rows) in counts.items() if here >= 2 and here >= 0.5 * all_rows]
-    typical.sort(key=lambda gram: (-counts[gram][0], len(gram), gram))
-    return tuple(" ".join(gram) for gram in typical[:MOST_TRIGGERS])
