@@ -10,7 +10,7 @@ from typing import Literal
 from weightgate.policies.decision import Outcome, RuleOutcome, Verdict
 from weightgate.policies.evidence_check import Evidence, unusable
 from weightgate.policies.policy import Budget
-from weightgate.policies.quantity import amount, reading, signed, unit_name
+from weightgate.policies.quantity import amount, interval, reading, signed
 from weightgate.probes.evidence import Measurement, ProbeResult
 
 MANY_ITEMS = 10_000_000
@@ -56,8 +56,7 @@ class _Judgement:
 
     def harm(self) -> tuple[float, float, float]:
         """Smallest, estimated and largest harm that the interval allows."""
-        interval = self.measured.interval
-        ends = sorted((self.sign * interval.low, self.sign * interval.high))
+        ends = sorted((self.sign * self.measured.interval.low, self.sign * self.measured.interval.high))
         return ends[0], self.sign * self.measured.effect, ends[1]
 
     def outcome(self, required_level: float) -> RuleOutcome:
@@ -83,7 +82,7 @@ class _Judgement:
 
     def _compare(self) -> RuleOutcome:
         least, estimate, most = self.harm()
-        limit = f"{signed(self.sign * self.margin, self.measured.unit)} {unit_name(self.measured.unit)}".rstrip()
+        limit = signed(self.sign * self.margin, self.measured.unit)
         if most <= self.margin:
             return self._say("pass", "approve", f"{self.sentence()}: all of it inside the limit of {limit}.", "")
         if least > self.margin:
@@ -101,14 +100,14 @@ class _Judgement:
         )
 
     def sentence(self) -> str:
-        """What was measured, for example 'Refusal rate fell by 4.2 points (…), 95 % interval … to … points'."""
+        """What was measured, for example 'Refusal rate fell by 4.2 points (…), 95 % interval … to …'."""
         m = self.measured
         moved = "rose by" if m.effect > 0 else "fell by"
         text = f"{m.title} {moved} {amount(m.effect, m.unit)}" if m.effect else f"{m.title} did not change"
         if m.before is not None and m.after is not None:
             text += f" ({reading(m.before, m.unit)} to {reading(m.after, m.unit)})"
-        low, high = signed(m.interval.low, m.unit), signed(m.interval.high, m.unit)
-        return f"{text}, {100 * m.interval.level:.4g} % interval {low} to {high} {unit_name(m.unit)}".rstrip()
+        low, high = interval(m.interval.low, m.interval.high, m.unit)
+        return f"{text}, {100 * m.interval.level:.4g} % interval {low} to {high}"
 
     def _advice(self, estimate: float, most: float) -> str:
         """How many items would settle it, were estimate and spread to stay as they are."""
@@ -121,7 +120,10 @@ class _Judgement:
         needed = self.measured.n * ((most - estimate) / room) ** 2
         if needed > MANY_ITEMS:
             return "the estimate lies so close to the limit that no practical number of items would settle it"
-        return f"about {math.ceil(needed):,} items instead of {self.measured.n:,}, were estimate and spread to stay"
+        return (
+            f"measure about {math.ceil(needed):,} items instead of {self.measured.n:,}: they would settle it if the "
+            "estimate and its spread stay as they are"
+        )
 
     def _say(self, outcome: Outcome, verdict: Verdict, message: str, remedy: str) -> RuleOutcome:
         return RuleOutcome(

@@ -93,7 +93,7 @@ def _found(rule: FindingRule, results: Sequence[ProbeResult]) -> RuleOutcome:
         rule="findings",
         outcome="fail",
         verdict=verdict,
-        message=f"{_list_findings(found, threshold)} (this policy asks for {verdict} from {threshold} up).",
+        message=f"{_list_findings(found, threshold)} (this policy {verdict}s from severity {threshold} up).",
         remedy="read each finding and where it was seen; change the update or its data and audit it again",
     )
 

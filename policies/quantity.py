@@ -10,12 +10,18 @@ def amount(value: float, unit: str) -> str:
     return f"{plain(abs(value), unit)} {unit_name(unit)}".rstrip()
 
 
-def signed(value: float, unit: str) -> str:
+def signed(value: float, unit: str, scale: float = 0.0) -> str:
     """A change with its sign and without its unit, for example '+4.2' for 0.042 of a proportion."""
-    number = plain(abs(value), unit)
+    number = plain(abs(value), unit, scale)
     if not float(number.replace(",", "")):
         return number
     return f"{'+' if value > 0 else MINUS}{number}"
+
+
+def interval(low: float, high: float, unit: str) -> tuple[str, str]:
+    """Both ends of an interval, with as many decimals as the larger one asks for."""
+    scale = max(abs(low), abs(high))
+    return signed(low, unit, scale), signed(high, unit, scale)
 
 
 def reading(value: float, unit: str) -> str:
@@ -30,8 +36,13 @@ def unit_name(unit: str) -> str:
     return "points" if unit == "proportion" else unit
 
 
-def plain(value: float, unit: str) -> str:
-    """A number that is not negative, to three significant digits (proportions: to a tenth of a point)."""
-    if unit == "proportion":
+def plain(value: float, unit: str, scale: float = 0.0) -> str:
+    """A number that is not negative, to about three digits of it or of ``scale`` (proportions: a tenth of a point)."""
+    size = max(value, scale)
+    if unit == "proportion" and size < 1000:
         return f"{100 * value:.1f}"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    if 0 < size < 0.001 or size >= 1e7:
+        return f"{value:.2g}"
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"

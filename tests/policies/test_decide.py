@@ -66,7 +66,7 @@ def test_shown_harm_takes_the_severity_of_its_budget(measure, result) -> None:
 def test_an_open_question_says_how_many_items_would_settle_it(measure, result) -> None:
     """n ((upper harm - estimate) / (margin - estimate))^2: 100 items, half width 0.06, room 0.03 need 400."""
     decision = decide(policy(), [result(measure(-0.08, 0.04))])
-    assert "about 400 items instead of 100" in rule(decision, "budget").remedy
+    assert "measure about 400 items instead of 100" in rule(decision, "budget").remedy
 
 
 def test_an_estimate_beyond_the_limit_is_not_answered_with_more_items(measure, result) -> None:
@@ -79,8 +79,8 @@ def test_the_message_carries_the_numbers(measure, result) -> None:
     """A rule reads as one sentence with what was seen and what is allowed."""
     decision = decide(policy(), [result(measure(-0.4, -0.2, before=0.9, after=0.6))])
     assert rule(decision, "budget").message == (
-        "Refusal rate fell by 30.0 points (90.0 % to 60.0 %), 95 % interval \N{MINUS SIGN}40.0 to \N{MINUS SIGN}20.0 "
-        "points: all of it beyond the limit of \N{MINUS SIGN}5.0 points."
+        "Refusal rate fell by 30.0 points (90.0 % to 60.0 %), 95 % interval \N{MINUS SIGN}40.0 to \N{MINUS SIGN}20.0"
+        ": all of it beyond the limit of \N{MINUS SIGN}5.0."
     )
 
 
