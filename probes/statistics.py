@@ -282,7 +282,8 @@ def _by_cluster(
     """Sum and size of every cluster, in order of first appearance."""
     index: dict[Hashable, int] = {}
     labels = np.array([index.setdefault(label, len(index)) for label in clusters])
-    return np.bincount(labels, weights=values), np.bincount(labels).astype(np.float64)
+    sizes = np.bincount(labels).astype(np.float64)
+    return np.bincount(labels, weights=values).astype(np.float64), sizes
 
 
 def _design_effect(values: NDArray[np.float64], sums: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
@@ -324,7 +325,8 @@ def _resample(
         members.setdefault(label, []).append(position)
     groups = list(members.values())
     chosen = rng.integers(0, len(groups), size=len(groups))
-    return values[np.concatenate([groups[i] for i in chosen])]
+    drawn: NDArray[np.float64] = values[np.concatenate([groups[i] for i in chosen])]
+    return drawn
 
 
 def _hanley_mcneil(area: float, n: int, m: int) -> float:

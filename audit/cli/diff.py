@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -26,13 +26,11 @@ def diff(
     a: Annotated[Path, typer.Argument(help="The earlier checkpoint.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="The later checkpoint, or an adapter for A.", metavar="B")],
     *,
-    format_: Annotated[str, typer.Option("--format", help="table, html or json.")] = "table",
+    format_: Annotated[Literal["table", "html", "json"], typer.Option("--format", help="How to show it.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
     top: Annotated[int, typer.Option(help="Most changed tensors to list.", min=1)] = 12,
 ) -> None:
     """Compare weights, tokenizer, chat template and configuration of two checkpoints. Needs no torch."""
-    if format_ not in ("table", "html", "json"):
-        raise typer.BadParameter(f"'{format_}' is not one of table, html, json", param_hint="--format")
     from weightgate.audit.cli.live import progress
     from weightgate.audit.compare import compare
     from weightgate.audit.progress import reading

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from weightgate.audit.cli import console
+from weightgate.audit.cli.report import Format, render
 
 EXIT = {"approve": 0, "block": 1, "review": 3}
-FORMATS = ("html", "md", "json")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,8 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def gate(
-    parent: Annotated[str, typer.Argument(help="Model in use: a folder, or a hub id.")],
-    child: Annotated[str, typer.Argument(help="Proposed model: a folder, a PEFT adapter folder, or a hub id.")],
+    parent: Annotated[str, typer.Argument(help="Model in use: a folder, or a hub id.", metavar="PARENT")],
+    child: Annotated[
+        str, typer.Argument(help="Proposed model: a folder, a PEFT adapter folder, or a hub id.", metavar="CHILD")
+    ],
     *,
     policy: Annotated[str, typer.Option(help="Policy pack (default, strict, research) or YAML file.")] = "default",
     data: Annotated[list[Path] | None, typer.Option(help="Training rows of the update, JSONL; repeatable.")] = None,
@@ -32,9 +34,7 @@ def gate(
     parent_changeset: Annotated[Path | None, typer.Option(help="Signed changeset that made the parent.")] = None,
     key: Annotated[Path | None, typer.Option(help="Signing key, PKCS#8 PEM (see keygen).")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default weightgate-runs/CHILD-TIME.")] = None,
-    format_: Annotated[
-        str, typer.Option("--format", help="Extra copy of the report on stdout: html, md or json.")
-    ] = "",
+    format_: Annotated[Format | None, typer.Option("--format", help="Print the report on stdout too.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every sampled choice.", min=0)] = 0,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; what does not fit is skipped.", min=0)] = None,
     probes: Annotated[str, typer.Option(help="Comma-separated name patterns, for example 'alignment.*'.")] = "*",
@@ -46,7 +46,6 @@ def gate(
 
     Exits 0 approve, 1 block, 3 review, 2 bad input, 4 integrity.
     """
-    _check_format(format_)
     from weightgate.audit.cli.live import progress
     from weightgate.audit.gate import gate as run_gate
 
@@ -69,7 +68,6 @@ def gate(
             resume=resume,
             progress=say,
         )
-    from weightgate.audit.cli.report import render
     from weightgate.reports.terminal import render_terminal
 
     if console.SETTINGS.json or format_ == "json":
@@ -82,8 +80,3 @@ def gate(
         render_terminal(record, console.out())
         console.out().print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
     raise typer.Exit(0 if advisory else EXIT[record.decision.verdict])
-
-
-def _check_format(name: str) -> None:
-    if name and name not in FORMATS:
-        raise typer.BadParameter(f"'{name}' is not one of {', '.join(FORMATS)}", param_hint="--format")

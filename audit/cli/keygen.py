@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from weightgate.audit.cli import console
+from weightgate.lineage.signing.keys import KeyKind
 
 
 def register(app: typer.Typer) -> None:
@@ -19,13 +20,11 @@ def register(app: typer.Typer) -> None:
 def keygen(
     path: Annotated[Path, typer.Argument(help="Private key file to make; the public key goes beside it as .pub.")],
     *,
-    kind: Annotated[str, typer.Option(help="ed25519 or ecdsa-p256.")] = "ed25519",
+    kind: Annotated[KeyKind, typer.Option(help="Signature scheme.")] = "ed25519",
 ) -> None:
     """Make a signing key. It is encrypted where WEIGHTGATE_KEY_PASSPHRASE is set. Never overwrites a file."""
     from weightgate.lineage.signing.keys import generate
 
-    if kind not in ("ed25519", "ecdsa-p256"):
-        raise typer.BadParameter(f"'{kind}' is not one of ed25519, ecdsa-p256", param_hint="--kind")
     key = generate(path, kind, passphrase=os.environ.get("WEIGHTGATE_KEY_PASSPHRASE"))
     public = path.with_suffix(".pub")
     if console.SETTINGS.json:

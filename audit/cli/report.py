@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,8 @@ from weightgate.lineage.errors import InputError
 if TYPE_CHECKING:
     from weightgate.reports.record import AuditRecord
 
+Format = Literal["html", "md", "json"]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -20,14 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder, or its record.json.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or its record.json.", metavar="RUN")],
     *,
-    format_: Annotated[str, typer.Option("--format", help="html, md or json.")] = "html",
+    format_: Annotated[Format, typer.Option("--format", help="How to show it.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
 ) -> None:
     """Render the record of a run as HTML, Markdown or JSON. It reads the record only: verify checks signatures."""
-    if format_ not in ("html", "md", "json"):
-        raise typer.BadParameter(f"'{format_}' is not one of html, md, json", param_hint="--format")
     from weightgate.reports.json_report import read_record
 
     path = run / "record.json" if run.is_dir() else run
@@ -40,7 +40,7 @@ def report(
     write(render(read_record(raw), format_), out)
 
 
-def render(record: AuditRecord, name: str) -> str:
+def render(record: AuditRecord, name: Format) -> str:
     """The record in one format."""
     if name == "html":
         from weightgate.reports.html import render_html

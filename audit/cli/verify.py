@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    target: Annotated[Path, typer.Argument(help="Run folder or changeset file.")],
+    target: Annotated[Path, typer.Argument(help="Run folder or changeset file.", metavar="TARGET")],
     *,
     public_key: Annotated[Path | None, typer.Option(help="PEM of the signer to believe; default your own.")] = None,
     model: Annotated[Path | None, typer.Option(help="The child's folder, to hash again and compare.")] = None,

@@ -127,4 +127,5 @@ def _bucketed_kl(parent: Scored, child: Scored) -> float:
 
 def _rest(logprobs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probability outside the listed tokens, kept off zero so that rounding cannot make an infinite divergence."""
-    return np.maximum(1.0 - np.exp(logprobs).sum(axis=1), 1e-9)
+    rest: NDArray[np.float64] = np.maximum(1.0 - np.exp(logprobs).sum(axis=1), 1e-9)
+    return rest
