@@ -214,8 +214,12 @@ def test_a_killed_run_goes_on_without_scoring_again(
     verify(run, load_public(tmp_path / "key.pub"))
 
 
-def test_no_time_is_no_approval(twin: Twin, weightgate: Command) -> None:
-    """With the time budget spent probes are skipped and the verdict is review, never approve."""
+def test_no_time_is_no_approval(
+    twin: Twin, weightgate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the time budget spent probes are skipped, with the reason, and the verdict is review."""
+    monkeypatch.setenv("WEIGHTGATE_CACHE", str(tmp_path / "cold"))
     said = weightgate("gate", twin.parent, twin.children["benign"], "--max-minutes", 0, "--json", "--no-controls")
-    assert said.code in (1, 3)
-    assert any("time" in r["reason"] for r in said.json["results"] if r["status"] == "skipped") or said.code == 1
+    skipped = [r["reason"] for r in said.json["results"] if r["status"] == "skipped"]
+    assert said.code == 3
+    assert [reason for reason in skipped if "--max-minutes" in reason]
