@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from weightgate.lineage.canonical import Frozen
 from weightgate.lineage.errors import InputError
+from weightgate.lineage.strict_json import parse
 
 CORE = Path(__file__).parent / "suites" / "core.jsonl"
 MAX_SUITE_BYTES = 20_000_000
@@ -26,7 +27,7 @@ class SuiteItem(Frozen):
     topic: _Text = Field(description="The cluster the item belongs to in every interval.")
     question: _Text
     choices: tuple[_Text, ...] = Field(min_length=2, max_length=26)
-    label: int = Field(ge=0, description="Position of the right choice.")
+    label: int = Field(ge=0, strict=True, description="Position of the right choice.")
 
     @property
     def gold(self) -> str:
@@ -81,7 +82,7 @@ def _lines(path: Path) -> Iterator[_Line]:
 def _read(line: _Line, path: Path) -> SuiteItem:
     where = f"{path}:{line.number}"
     try:
-        item = SuiteItem.model_validate_json(line.text)
+        item = SuiteItem.model_validate(parse(line.text.encode(), where))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "row"

@@ -105,16 +105,26 @@ def named_tasks(names: Sequence[str]) -> dict[str, Any]:
             raise InputError(
                 f"lm-eval cannot load {', '.join(names)}: {error}", remedy="check that the data sets can be reached"
             ) from error
-    for name, task in loaded["tasks"].items():
+    only_single_choice(loaded)
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=0)
+    return loaded
+
+
+def only_single_choice(tasks: Mapping[str, Any]) -> None:
+    """Check that every loaded task asks for one right choice.
+
+    Raises:
+        InputError: a task does not.
+    """
+    for name, task in tasks["tasks"].items():
         if task.OUTPUT_TYPE != "multiple_choice" or task.multiple_input or task.multiple_target:
             raise InputError(
                 f"the task {name!r} is not multiple choice with one right choice",
                 remedy="name multiple-choice tasks; other tasks have no probability of the right answer",
             )
-        if task.get_config("num_fewshot") is None:
-            task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=0)
-    return loaded
 
 
 def answers(engine: Engine, side: Side, tasks: Mapping[str, Any]) -> Mapping[Key, Answer]:
