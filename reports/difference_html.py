@@ -66,16 +66,15 @@ def _headline(difference: Difference, *, same: bool) -> str:
     if same:
         return "Every tensor and every file that shapes behaviour is the same on both sides."
     weights = difference.weights
-    parts = [f"{len(weights.tensors):,} of {weights.tensors_total:,} tensors differ" if weights.tensors else ""]
+    parts = [f"{len(weights.tensors):,} of {weights.tensors_total:,} tensors" if weights.tensors else ""]
     parts += [f"{_count(len(difference.config), 'field')} of the configuration" if difference.config else ""]
     parts += ["the chat template" if difference.template else "", "the tokenizer" if difference.tokenizer else ""]
     parts += [_count(len(difference.files.code), "code file") if difference.files.code else ""]
     said = [part for part in parts if part]
     if not said:
         return "Weights, configuration, chat template and tokenizer are the same; other files differ."
-    if not weights.tensors:
-        said[0] = f"The weights are the same; what differs: {said[0]}"
-    return f"{'; '.join(said)}."
+    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"{listed[:1].upper()}{listed[1:]}.{'' if weights.tensors else ' The weights are the same.'}"
 
 
 def _tensors(tensors: tuple[TensorDifference, ...]) -> tuple[TensorRow, ...]:
