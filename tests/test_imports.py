@@ -24,3 +24,12 @@ def test_signing_and_verifying_need_no_torch() -> None:
     """The verifier runs where no machine-learning library is installed."""
     heavy = loaded_after("import weightgate.audit.verify, weightgate.audit.cli.main, weightgate.lineage.weights.update")
     assert heavy & {"torch", "transformers", "peft", "lm_eval", "datasets", "scipy"} == set()
+
+
+def test_the_public_names_are_there_when_used() -> None:
+    """What `__all__` promises can be imported, and nothing else is offered."""
+    import weightgate
+
+    assert all(getattr(weightgate, name) for name in weightgate.__all__)
+    assert dir(weightgate) == sorted(weightgate.__all__)
+    assert not hasattr(weightgate, "anything_else")
