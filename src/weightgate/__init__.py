@@ -1,6 +1,7 @@
 """weightgate: a pull request for weights.
 
-Every weight update is a signed changeset; probes measure parent and child; a policy approves, blocks or asks for review.
+Every weight update is a signed changeset; probes measure parent and child; a policy approves, blocks or asks for
+review.
 
 >>> record, folder = weightgate.gate("models/v3", "models/v4", data=[Path("train.jsonl")])  # doctest: +SKIP
 >>> record.decision.verdict  # doctest: +SKIP
