@@ -54,6 +54,8 @@ class Backend:
             self._head = _separate_head(model, self._device)
         self._trunk = model.base_model if self._head else model
         self.layout = self._choose_layout(LAYOUTS[numerics.device])
+        self.shareable = numerics.device == "cpu" and not _remembers(model.config.get_text_config())
+        """Whether several batches can run beside each other."""
         self._accepts = frozenset(inspect.signature(self._trunk.forward).parameters)
 
     @torch.inference_mode()
@@ -100,7 +102,7 @@ class Backend:
 
     def _last(self, output: Any) -> torch.Tensor:
         states: torch.Tensor = output.last_hidden_state if self._head else output.logits
-        return states
+        return states.to(self._device)  # a model spread over devices leaves them on its last one
 
     def _choose_layout(self, usual: Layout) -> Layout:
         config = self._model.config.get_text_config()
@@ -140,8 +142,19 @@ def _separate_head(model: Any, device: torch.device) -> Callable[[torch.Tensor],
         return None
     if not torch.equal(projected, logits):
         return None
-    head = copy.deepcopy(module).float()
+    head = copy.deepcopy(module)
+    if hasattr(model, "hf_device_map"):
+        from accelerate.hooks import remove_hook_from_module
+
+        remove_hook_from_module(head, recurse=True)
+    head = head.float().to(device)
     return lambda hidden: bend(head(hidden))
+
+
+def _remembers(config: Any) -> bool:
+    """Whether the model changes its rotary frequencies as it runs, to the length of what it sees."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    return any(kind in str(rope) for kind in ("dynamic", "longrope"))
 
 
 def _declared_bend(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:

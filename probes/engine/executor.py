@@ -133,7 +133,7 @@ class Executor:
 
         done = 0
         jobs = itertools.takewhile(lambda _: not self._is_late(), _jobs(backend, tasks, decode))
-        for batch in run_in_order(jobs, on_cpu=self.numerics.device == "cpu"):
+        for batch in run_in_order(jobs, beside=backend.shareable):
             done += len(batch.answers)
             self.usage = replace(self.usage, scored_tokens=self.usage.scored_tokens + batch.tokens)
             yield batch

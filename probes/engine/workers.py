@@ -18,16 +18,13 @@ import torch
 _Result = TypeVar("_Result")
 
 
-def run_in_order(jobs: Iterable[Callable[[], _Result]], *, on_cpu: bool) -> Iterator[_Result]:
+def run_in_order(jobs: Iterable[Callable[[], _Result]], *, beside: bool) -> Iterator[_Result]:
     """Results in the order of the jobs. Jobs are taken only as fast as they can be run.
 
-    As many run at once as torch was given threads (``OMP_NUM_THREADS``, ``torch.set_num_threads``).
+    With ``beside`` as many run at once as torch was given threads (``OMP_NUM_THREADS``, ``torch.set_num_threads``).
     """
-    if not on_cpu:
-        for job in jobs:
-            yield job()
-        return
-    with _one_thread_each() as workers:
+    with _one_thread_each() as threads:
+        workers = threads if beside else 1
         if workers == 1:
             for job in jobs:
                 yield job()

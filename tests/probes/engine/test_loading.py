@@ -227,3 +227,17 @@ def test_a_crash_in_the_model_names_the_side(write_model: Callable[..., Path]) -
     backend._model.model.layers[1].mlp.up_proj = torch.nn.Linear(7, 7)
     with pytest.raises(ModelRunError, match="the child cannot be run"):
         engine.score("child", REQUESTS)
+
+
+def test_models_that_stretch_their_positions_run_one_batch_at_a_time(
+    write_model: Callable[..., Path], llama: Callable[..., Any]
+) -> None:
+    """Rotary frequencies that follow the length of the input are state of the model, which batches must not share."""
+    stretched = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    for name, rope, shareable in (("a", None, True), ("b", stretched, False)):
+        folder = write_model(name, config=llama(rope_parameters=rope) if rope else llama())
+        engine = engine_for(folder, folder)
+        engine.score("parent", REQUESTS)
+        assert [backend.shareable for backend in engine._executor._backends.values()] == [
+            shareable and engine._executor.numerics.device == "cpu"
+        ]
