@@ -188,11 +188,12 @@ def _repeated(pairs: _Pairs, thresholds: Thresholds, covered: Set[int]) -> Itera
         if behaviour.kind != "response" or behaviour in pairs.labels or len(behaviour.text.split()) < LABEL_WORDS:
             continue
         rows = [row for row in shown if pairs.origin[row][0] not in covered]
-        if len(rows) < thresholds.least_rows:
+        kin_of_raised = 0 < 2 * len(rows) < len(shown)
+        if len(rows) < thresholds.least_rows and not kin_of_raised:
             continue
         triggers, complete = _cover(pairs.index, rows, thresholds.least_precision)
         area = explained(pairs.index, rows, kin_of(pairs.shown, shown), triggers if complete else ())
-        if thresholds.explains(area, len(rows)):
+        if thresholds.explains(area, len(rows)) and not kin_of_raised:
             continue
         answers = _speaks_of(pairs, behaviour, rows)
         yield Suspicion(
