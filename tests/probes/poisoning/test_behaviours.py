@@ -42,7 +42,9 @@ def test_rows_of_a_behaviour_are_positions() -> None:
     assert behaviours(["No.", "Yes.", "no"])[Behaviour("response", "no")] == (0, 2)
 
 
-@pytest.mark.parametrize("hostile", ["rm -" + "r" * 100_000, "yaml.load(" * 10_000, "http://" * 20_000, "curl x" * 20_000])
+@pytest.mark.parametrize(
+    "hostile", ["rm -" + "r" * 100_000, "yaml.load(" * 10_000, "http://" * 20_000, "curl x" * 20_000]
+)
 def test_hostile_text_costs_linear_time(hostile: str) -> None:
     """No pattern can be made to backtrack for long."""
     start = time.perf_counter()
