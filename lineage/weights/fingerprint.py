@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -73,7 +74,11 @@ INERT_CONFIG = frozenset(
 
 
 def fingerprint(
-    checkpoint: Checkpoint, *, base_root: str | None = None, progress: Callable[[int], None] | None = None
+    checkpoint: Checkpoint,
+    *,
+    base_root: str | None = None,
+    finite: bool = True,
+    progress: Callable[[int], None] | None = None,
 ) -> Fingerprint:
     """Read every byte of a checkpoint once and identify it.
 
@@ -83,13 +88,14 @@ def fingerprint(
     Args:
         checkpoint: what to identify.
         base_root: for an adapter, ``root`` of the model it is applied to.
+        finite: refuse NaN and infinite elements; a copy that only has to be exact can do without.
         progress: called with the number of bytes read since the last call.
 
     Raises:
         InputError: a file that cannot be read, or a tensor with NaN or infinite elements (named and counted): such
             weights cannot be audited, because every comparison with NaN is false.
     """
-    tensors = _tensor_digests(checkpoint, progress)
+    tensors = _tensor_digests(checkpoint, finite, progress)
     files = tuple(_file_digest(checkpoint.path, name) for name in checkpoint.files)
     tensor_root = merkle.root(tensor_entry(tensor) for tensor in tensors).hex()
     whole = {
@@ -125,21 +131,24 @@ def without_inert(config: object) -> object:
     return config
 
 
-def _tensor_digests(checkpoint: Checkpoint, progress: Callable[[int], None] | None) -> tuple[TensorDigest, ...]:
+def _tensor_digests(
+    checkpoint: Checkpoint, finite: bool, progress: Callable[[int], None] | None
+) -> tuple[TensorDigest, ...]:
     tensors = checkpoint.tensors.values()
     digests = []
-    for tensor, found in zip(tensors, in_order(_tensor_digest, tensors), strict=True):
+    for tensor, found in zip(tensors, in_order(partial(_tensor_digest, finite=finite), tensors), strict=True):
         digests.append(found)
         if progress is not None:
             progress(tensor.nbytes)
     return tuple(digests)
 
 
-def _tensor_digest(tensor: TensorInfo) -> TensorDigest:
+def _tensor_digest(tensor: TensorInfo, *, finite: bool) -> TensorDigest:
     hasher, not_finite = hashlib.sha256(), 0
     for block in blocks(tensor):
         hasher.update(block)
-        not_finite += count_not_finite(block, tensor.dtype)
+        if finite:
+            not_finite += count_not_finite(block, tensor.dtype)
     if not_finite:
         raise InputError(
             f"{tensor.file}: tensor {tensor.name!r} has {not_finite} elements that are NaN or infinite",
