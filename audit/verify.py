@@ -35,7 +35,7 @@ class Verification:
 
     target: Path
     verdict: str | None
-    changeset: str
+    changeset: str | None
     checks: tuple[Check, ...]
 
 

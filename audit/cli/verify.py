@@ -1,13 +1,16 @@
-"""weightgate verify: signatures, digests and links of a run folder or a changeset."""
+"""weightgate verify: signatures, digests and links of a run folder, a changeset or a signed model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightgate.audit.cli import console
+
+if TYPE_CHECKING:
+    from weightgate.audit.verify import Verification
 
 
 def register(app: typer.Typer) -> None:
@@ -16,29 +19,67 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    target: Annotated[Path, typer.Argument(help="Run folder or changeset file.", metavar="TARGET")],
+    target: Annotated[Path, typer.Argument(help="Run folder, changeset file or signed model.", metavar="TARGET")],
     *,
-    public_key: Annotated[Path | None, typer.Option(help="PEM of the signer to believe; default your own.")] = None,
+    public_key: Annotated[
+        list[Path] | None, typer.Option(help="PEM of the signer to believe; repeat it for claims by others. Or yours.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="The child's folder, to hash again and compare.")] = None,
     parent_changeset: Annotated[Path | None, typer.Option(help="Changeset that made the parent.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="Signature of the model, if not model.sig in it.")] = None,
+    certificate_chain: Annotated[
+        list[Path] | None, typer.Option(help="PEM of the roots of a signer to believe.")
+    ] = None,
+    identity: Annotated[str | None, typer.Option(help="E-mail, URI or host that the certificate is for.")] = None,
+    ignore_paths: Annotated[list[str] | None, typer.Option(help="Unsigned file or folder to allow.")] = None,
+    ignore_unsigned_files: Annotated[bool, typer.Option(help="Allow every unsigned file.")] = False,
 ) -> None:
     """Check who signed what, that nothing was changed since, and that the policy decides the same again.
 
     Exits 0 where everything holds, 4 at the first thing that does not, 2 on bad input.
     """
-    from weightgate.audit.verify import verify as run_verify
+    from weightgate.audit.verify import verify as verify_run
+    from weightgate.audit.verify_model import verify_signed_model
+    from weightgate.lineage.errors import InputError
     from weightgate.lineage.signing.keys import default_public_key, load_public
+    from weightgate.lineage.signing.oms import SIGNATURE
 
-    key = load_public(public_key) if public_key else default_public_key()
-    result = run_verify(target, key, model=model, parent_changeset=parent_changeset)
+    if signature is not None or (target / SIGNATURE).exists():
+        result = verify_signed_model(
+            target,
+            public_keys=public_key or _own_key(),
+            certificate_chain=certificate_chain or (),
+            identity=identity,
+            signature=signature,
+            ignore_paths=ignore_paths or (),
+            ignore_unsigned_files=ignore_unsigned_files,
+        )
+        _show(result, key=None)
+        return
+    if certificate_chain or identity or ignore_paths or ignore_unsigned_files:
+        raise InputError(f"{target} holds no {SIGNATURE}: not a signed model", remedy="sign it, or give --signature")
+    if public_key and len(public_key) > 1:
+        raise InputError("one signer made a run", remedy="give one --public-key")
+    key = load_public(public_key[0]) if public_key else default_public_key()
+    _show(verify_run(target, key, model=model, parent_changeset=parent_changeset), key=key.key_id)
+
+
+def _own_key() -> list[Path]:
+    from weightgate.lineage.signing.keys import default_key_path
+
+    own = default_key_path().with_suffix(".pub")
+    return [own] if own.exists() else []
+
+
+def _show(result: Verification, *, key: str | None) -> None:
     if console.SETTINGS.json:
         console.emit(
             {
                 "verified": True,
-                "target": str(target),
+                "target": str(result.target),
                 "verdict": result.verdict,
                 "changeset": result.changeset,
-                "key": key.key_id,
+                "key": key,
                 "checks": [{"name": c.name, "detail": c.detail} for c in result.checks],
             }
         )

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from weightgate.lineage.canonical import sha256_hex
@@ -134,6 +135,20 @@ def load_private(path: Path, passphrase: str | None = None) -> SigningKey:
     Raises:
         InputError: unreadable, not a PEM private key, the passphrase missing or wrong, or a scheme other than the two.
     """
+    key = read_private(path, passphrase)
+    if isinstance(key, Ed25519PrivateKey) or (
+        isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
+    ):
+        return SigningKey(key)
+    raise _unsupported(str(path), key)
+
+
+def read_private(path: Path, passphrase: str | None = None) -> PrivateKeyTypes:
+    """Read a private key (PEM) of any scheme.
+
+    Raises:
+        InputError: unreadable, not a PEM private key, or the passphrase missing or wrong.
+    """
     data, secret = _read(path), _passphrase(passphrase)
     if b"PRIVATE KEY-----" not in data:
         kind = "a public key" if b"PUBLIC KEY-----" in data else "not a PEM file"
@@ -142,15 +157,10 @@ def load_private(path: Path, passphrase: str | None = None) -> SigningKey:
     if encrypted and secret is None:
         raise InputError(f"{path}: the key is encrypted and no passphrase was given", remedy=f"set {PASSPHRASE}")
     try:
-        key = serialization.load_pem_private_key(data, secret if encrypted else None)
+        return serialization.load_pem_private_key(data, secret if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         fault = "wrong passphrase, or damaged" if encrypted else "not a PKCS#8 PEM private key"
         raise InputError(f"{path}: {fault}", remedy=f"check {PASSPHRASE}" if encrypted else _KEYGEN) from error
-    if isinstance(key, Ed25519PrivateKey) or (
-        isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
-    ):
-        return SigningKey(key)
-    raise _unsupported(str(path), key)
 
 
 def load_public(path: Path) -> VerifyingKey:
@@ -159,7 +169,27 @@ def load_public(path: Path) -> VerifyingKey:
     Raises:
         InputError: unreadable, not a PEM public key (a private key is refused too), or another scheme.
     """
-    return _parse_public(_read(path), str(path))
+    key = read_public(path)
+    if isinstance(key, Ed25519PublicKey) or (
+        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    ):
+        return VerifyingKey(key)
+    raise _unsupported(str(path), key)
+
+
+def read_public(path: Path) -> PublicKeyTypes:
+    """Read a public key (PEM SubjectPublicKeyInfo) of any scheme.
+
+    Raises:
+        InputError: unreadable, or not a PEM public key (a private key is refused too).
+    """
+    pem = _read(path)
+    if b"PRIVATE KEY-----" in pem:
+        raise InputError(f"{path}: a private key where a public key is needed", remedy="give the .pub file beside it")
+    try:
+        return serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{path}: not a PEM public key", remedy="give the .pub file that keygen wrote") from error
 
 
 def default_key_path() -> Path:
@@ -191,20 +221,6 @@ def default_public_key() -> VerifyingKey:
     """
     path = default_key_path().with_suffix(".pub")
     return load_public(path) if path.exists() else default_key().public
-
-
-def _parse_public(pem: bytes, what: str) -> VerifyingKey:
-    if b"PRIVATE KEY-----" in pem:
-        raise InputError(f"{what}: a private key where a public key is needed", remedy="give the .pub file beside it")
-    try:
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{what}: not a PEM public key", remedy="give the .pub file that keygen wrote") from error
-    if isinstance(key, Ed25519PublicKey) or (
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-    ):
-        return VerifyingKey(key)
-    raise _unsupported(what, key)
 
 
 def _normal_form(signature: bytes) -> bytes:
