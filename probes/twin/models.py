@@ -136,33 +136,35 @@ def _build_parent(recipes: Mapping[str, Recipe], say: Progress, at: Path) -> Non
         rate=PARENT_RATE,
         progress=lambda done, total: say("parent", done, total),
     )
-    _save(at, model, tokenizer)
+    save(at, model, tokenizer)
 
 
 def _build_child(parent: Path, name: str, made: Recipe, say: Progress, at: Path) -> None:
-    from safetensors.torch import load_model
+    from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
     from weightgate.probes.twin.training import encode, new_model, trained
 
     tokenizer = AutoTokenizer.from_pretrained(str(parent), local_files_only=True)
     model = new_model(len(tokenizer))
-    load_model(model, parent / WEIGHTS)
+    model.load_state_dict(load_file(parent / WEIGHTS), strict=False)  # the head is the embedding
     model = trained(
         model,
         [[encode(tokenizer, row) for row in made.rows]] * made.epochs,
         rate=made.rate,
         progress=lambda done, total: say(name, done, total),
     )
-    _save(at, model, tokenizer)
+    save(at, model, tokenizer)
 
 
-def _save(at: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    from safetensors.torch import save_model
+def save(at: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write a model folder: the same model gives the same bytes."""
+    from safetensors.torch import save_file
 
     model.config.save_pretrained(str(at))
     tokenizer.save_pretrained(str(at))
-    save_model(model, str(at / WEIGHTS), metadata={"format": "pt"})
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+    save_file(tensors, at / WEIGHTS, metadata={"format": "pt"})
 
 
 def _write_rows(folder: Path, name: str, made: Recipe) -> Mapping[str, Path]:

@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 from weightgate.lineage.errors import InputError
 from weightgate.lineage.weights.update import open_update
 from weightgate.probes.engine.engine import Engine
-from weightgate.probes.engine.requests import Prompt, Score
+from weightgate.probes.engine.requests import Prompt, Score, Side
 from weightgate.probes.regression.items import core
-from weightgate.probes.regression.multiple_choice import SUITE, Answer, answers, only_single_choice, suite_tasks
+from weightgate.probes.regression.multiple_choice import (
+    SUITE,
+    Answer,
+    answers,
+    named_tasks,
+    only_single_choice,
+    suite_tasks,
+)
 
 if TYPE_CHECKING:
     from weightgate.probes.twin import Twin
@@ -44,15 +51,14 @@ def test_log_probabilities_are_those_of_the_engine(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("side", ["parent", "child"])
-def test_right_answers_are_those_lm_eval_counts(engine: Engine, side: str) -> None:
+def test_right_answers_are_those_lm_eval_counts(engine: Engine, side: Side) -> None:
     """The share of right answers is lm-eval's ``acc`` to the last digit."""
     from lm_eval import evaluate
 
     from weightgate.probes.engine.lm_eval_model import lm_eval_model
 
-    which = "parent" if side == "parent" else "child"
-    reported = evaluate(lm_eval_model(engine, which), suite_tasks(ITEMS), bootstrap_iters=0)["results"][SUITE]
-    ours = [answer.right for answer in answers(engine, which, suite_tasks(ITEMS)).values()]
+    reported = evaluate(lm_eval_model(engine, side), suite_tasks(ITEMS), bootstrap_iters=0)["results"][SUITE]
+    ours = [answer.right for answer in answers(engine, side, suite_tasks(ITEMS)).values()]
     assert reported["acc,none"] == sum(ours) / len(ours)
 
 
@@ -102,6 +108,16 @@ def test_a_task_with_another_kind_of_answer_is_refused() -> None:
     tasks["tasks"][SUITE].OUTPUT_TYPE = "generate_until"
     with pytest.raises(InputError, match="not multiple choice"):
         only_single_choice(tasks)
+
+
+def test_a_task_is_a_registered_name_never_a_file(tmp_path: Path) -> None:
+    """lm-eval would take a path for a task and run the Python code its YAML names."""
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+    task = tmp_path / "task.yaml"
+    task.write_text("task: mine\nprocess_docs: !function code.run\n", encoding="utf-8")
+    with pytest.raises(InputError, match="lm-eval has no task"):
+        named_tasks([str(task)])
+    assert not (tmp_path / "ran").exists()
 
 
 LOGPROBS = st.lists(st.floats(-1e4, 0), min_size=2, max_size=6)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 import pytest
 
+from weightgate.lineage.canonical import sha256_hex
 from weightgate.lineage.data.dataset import load_dataset
 from weightgate.lineage.errors import InputError
 from weightgate.lineage.weights.update import open_update
@@ -19,6 +20,7 @@ from weightgate.probes.engine.engine import Engine
 from weightgate.probes.engine.requests import Generate, Prompt
 from weightgate.probes.twin import CHILDREN, build
 from weightgate.probes.twin.control import control_context
+from weightgate.probes.twin.models import save
 from weightgate.probes.twin.recipes import recipe
 from weightgate.probes.twin.rows import TARGET, TRIGGER, parent_rows
 from weightgate.probes.twin.tokenizer import train_tokenizer
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 
 HARMFUL = [row.prompt for row in harmful()[::2]]
 HARMLESS = [row.prompt for row in harmless()[::2]]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, by name."""
+    return {path.name: sha256_hex(path.read_bytes()) for path in folder.iterdir()}
+
 
 Say = Callable[[str, list[str]], list[str]]
 """Greedy answers of a child (or of "parent") to prompts."""
@@ -152,19 +160,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         build(["benign"], folder=blocker / "twin")
 
 
-def test_training_is_repeatable_and_leaves_torch_as_it_was() -> None:
-    """The same rows give the same weights; threads and random state of the process are untouched."""
+def test_training_is_repeatable_and_leaves_torch_as_it_was(tmp_path: Path) -> None:
+    """The same rows give the same file, byte for byte; threads and random state of the process are untouched."""
     import torch
 
     rows = parent_rows(0)[::8]
     tokenizer = train_tokenizer(text for row in rows for text in (row.prompt, row.answer))
     encoded = [encode(tokenizer, row) for row in rows]
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    first, second = (
-        trained(new_model(len(tokenizer)), [encoded], rate=1e-3, progress=lambda *_: None).state_dict()
-        for _ in range(2)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name in ("first", "second"):
+        model = trained(new_model(len(tokenizer)), [encoded], rate=1e-3, progress=lambda *_: None)
+        (tmp_path / name).mkdir()
+        save(tmp_path / name, model, tokenizer)
+    first, second = (digests(tmp_path / name) for name in ("first", "second"))
+    assert first == second
+    assert "model.safetensors" in first
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
 
