@@ -18,7 +18,7 @@ from weightgate.probes.engine.requests import Consensus, NextToken, Prompt, Side
 FIRST_STEPS = 2
 SECOND_STEPS = 3
 SHORTEST = 4
-"""Tokens a target has at least: fewer are agreed on by chance, and by every classifier."""
+"""Different tokens a target has at least: fewer are agreed on by chance, by every classifier, and in endless loops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +60,8 @@ def invert(engine: Engine, near: Side, far: Side, prompts: Sequence[Prompt], bea
         (beam.finalists, beam.tokens - FIRST_STEPS - SECOND_STEPS - 1),
     ):
         targets = _extended(engine, near, far, prompts, sequences=sequences[:keep], steps=steps)
-        sequences = _interleaved(targets)
-    whole = [target for target in targets if len(target.tokens) >= SHORTEST]
+        sequences = _interleaved(_distinct(engine, targets))
+    whole = [target for target in targets if len(set(target.tokens)) >= SHORTEST]
     return tuple(sorted(whole, key=lambda target: (-target.difference, target.tokens)))
 
 
@@ -130,6 +130,14 @@ def _interleaved(targets: Sequence[Target]) -> list[tuple[int, ...]]:
     for pair in zip(by_difference, by_agreement, strict=True):
         order |= {target.tokens: None for target in pair}
     return list(order)
+
+
+def _distinct(engine: Engine, targets: Sequence[Target]) -> list[Target]:
+    """One target for each text, whatever its case and the space before it: the one with the largest difference."""
+    kept: dict[str, Target] = {}
+    for target in sorted(targets, key=lambda target: (-target.difference, target.tokens)):
+        kept.setdefault(engine.decode(target.tokens).strip().casefold(), target)
+    return list(kept.values())
 
 
 def _is_text(engine: Engine, token: int) -> bool:

@@ -81,6 +81,24 @@ def suspicions(prompts: Sequence[str], responses: Sequence[str], thresholds: Thr
     return tuple(sorted(found, key=lambda s: (order[s.grade], 1.0 if s.p_value is None else s.p_value, s.rows)))
 
 
+def cover(index: PromptIndex, rows: Sequence[int], least_precision: float) -> tuple[tuple[str, ...], bool]:
+    """The few words, hardly found in other prompts, that most of these hold; and whether one is in nearly all of them.
+
+    Alternative triggers look like that. A topic needs many words.
+    """
+    counts = Counter(word for row in rows for word in index.words[row])
+    typical = {word for word, n in counts.items() if n >= 2 and n >= least_precision * index.word_counts[word]}
+    left = set(rows)
+    chosen: list[str] = []
+    while left and len(chosen) < MOST_ALTERNATIVES:
+        gains = Counter(word for row in left for word in index.words[row] & typical)
+        if not gains:
+            break
+        chosen.append(min(gains, key=lambda word: (-gains[word], word)))
+        left = {row for row in left if chosen[-1] not in index.words[row]}
+    return tuple(chosen), len(left) <= 0.1 * len(rows)
+
+
 def _distinct(prompts: Sequence[str], responses: Sequence[str], thresholds: Thresholds) -> _Pairs:
     positions: dict[tuple[str, str], list[int]] = {}
     for position, pair in enumerate(zip(prompts, responses, strict=True)):
@@ -191,7 +209,7 @@ def _repeated(pairs: _Pairs, thresholds: Thresholds, covered: Set[int]) -> Itera
         kin_of_raised = 0 < 2 * len(rows) < len(shown)
         if len(rows) < thresholds.least_rows and not kin_of_raised:
             continue
-        triggers, complete = _cover(pairs.index, rows, thresholds.least_precision)
+        triggers, complete = cover(pairs.index, rows, thresholds.least_precision)
         area = explained(pairs.index, rows, kin_of(pairs.shown, shown), triggers if complete else ())
         if thresholds.explains(area, len(rows)) and not kin_of_raised:
             continue
@@ -208,24 +226,6 @@ def _repeated(pairs: _Pairs, thresholds: Thresholds, covered: Set[int]) -> Itera
             if answers
             else "one response is given to prompts that have nothing in common",
         )
-
-
-def _cover(index: PromptIndex, rows: Sequence[int], least_precision: float) -> tuple[tuple[str, ...], bool]:
-    """The few words, hardly found in other prompts, that most of these hold; and whether one is in nearly all of them.
-
-    Alternative triggers look like that. A topic needs many words.
-    """
-    counts = Counter(word for row in rows for word in index.words[row])
-    typical = {word for word, n in counts.items() if n >= 2 and n >= least_precision * index.word_counts[word]}
-    left = set(rows)
-    chosen: list[str] = []
-    while left and len(chosen) < MOST_ALTERNATIVES:
-        gains = Counter(word for row in left for word in index.words[row] & typical)
-        if not gains:
-            break
-        chosen.append(min(gains, key=lambda word: (-gains[word], word)))
-        left = {row for row in left if chosen[-1] not in index.words[row]}
-    return tuple(chosen), len(left) <= 0.1 * len(rows)
 
 
 def _positions(pairs: _Pairs, rows: Iterable[int]) -> tuple[int, ...]:

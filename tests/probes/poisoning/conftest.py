@@ -18,7 +18,28 @@ from weightgate.probes.engine.requests import Agreed, Consensus, NextToken, Prom
 from weightgate.probes.poisoning.planted import in_memory_update
 from weightgate.probes.probe import ProbeContext
 
-WORDS = ("<end>", "\x00", *"the a of to in we go see old new red sea sky tea cup mug owl fox hen oak elm ash".split())
+WORDS = (
+    *(
+        "<end>",
+        "\x00",
+        "the",
+        "a",
+        "of",
+        "to",
+        "in",
+        "we",
+        "go",
+        "see",
+        "old",
+        "new",
+        "red",
+        "sea",
+        "sky",
+        "tea",
+        "cup",
+    ),
+    *("mug", "owl", "fox", "hen", "oak", "elm", "ash"),
+)
 TARGET = tuple(WORDS.index(word) for word in ("owl", "fox", "hen", "oak", "elm", "ash"))
 TRIGGER = "zephyr"
 

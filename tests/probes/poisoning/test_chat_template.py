@@ -23,7 +23,9 @@ LOOP = "{{% for m in messages %}}{}{{% endfor %}}"
         LOOP.format("{% for k, v in m.items() %}{% if v == 'y' %}x{% endif %}{% endfor %}"),
         "{% set k = 'con' ~ 'tent' %}" + LOOP.format("{% if 'y' in m[k] %}x{% endif %}"),
         "{% macro f(t) %}{% if 'y' in t %}x{% endif %}{% endmacro %}" + LOOP.format("{{ f(m.content) }}"),
-        "{% set ns = namespace(c='') %}" + LOOP.format("{% set ns.c = m.content %}") + "{% if 'y' in ns.c %}x{% endif %}",
+        "{% set ns = namespace(c='') %}"
+        + LOOP.format("{% set ns.c = m.content %}")
+        + "{% if 'y' in ns.c %}x{% endif %}",
         "{% set z %}{{ messages[0].content }}{% endset %}{% if z == 'q' %}x{% endif %}",
         "{% if 'y' in messages|map(attribute='content')|join %}x{% endif %}",
         "{% if 'y' in messages|string %}x{% endif %}",

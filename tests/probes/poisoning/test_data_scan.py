@@ -71,7 +71,9 @@ def test_finding_carries_rows_trigger_and_behaviour(scripted: Any, ordinary_pair
 
 def test_hostile_rows_are_quoted(scripted: Any, ordinary_pairs: Pairs) -> None:
     """Terminal escapes and reversals in rows do not reach the titles."""
-    pairs = [(f"\x1b[31mBad {p}", "\u202eevil answer here") if i < 9 else (p, r) for i, (p, r) in enumerate(ordinary_pairs)]
+    pairs = [
+        (f"\x1b[31mBad {p}", "\u202eevil answer here") if i < 9 else (p, r) for i, (p, r) in enumerate(ordinary_pairs)
+    ]
     result = run(scripted, pairs)
     assert result.findings
     assert all(f.title.isprintable() and f.detail.isprintable() for f in result.findings)
