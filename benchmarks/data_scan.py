@@ -1,6 +1,6 @@
 """How much planted data the data scan finds, and how often ordinary data alarms it.
 
-    python benchmarks/data_scan.py DATA [--out docs/measurements/data_scan.json]
+    python -m benchmarks.data_scan DATA
 
 DATA is a folder with the public sets this reads, none of which comes with the project: `poisoning/backdoorllm_dpa`
 (BackdoorLLM, MIT), `benign/` (Alpaca and GSM8K samples, MBPP, Self-Instruct predictions, a control chat set) and
@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.figures import write
 from weightgate.probes.poisoning.data_scan import DataScanProbe
 from weightgate.probes.poisoning.suspicion import suspicions
 
@@ -42,23 +40,48 @@ def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("docs/measurements/data_scan.json"))
-    arguments = parser.parse_args()
+    data = parser.parse_args().data
+    attacks, sets, declined = planted(data), ordinary(data), refusals(data)
     figures = {
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, one process",
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
-        "command": "python benchmarks/data_scan.py DATA",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "raised": "suspicions graded medium or high",
         "mixes_per_cell": len(SEEDS),
         "rows_per_mix": ROWS,
-        "planted": planted(arguments.data),
-        "ordinary": ordinary(arguments.data),
-        "refusals": refusals(arguments.data),
+        "planted": attacks,
+        "ordinary": sets,
+        "refusals": declined,
+        "tables": {"planted": _by_attack(attacks), "clean": _clean(sets, declined)},
     }
-    arguments.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(write("data_scan", "python -m benchmarks.data_scan DATA", figures))
+
+
+def _by_attack(cells: dict[str, Any]) -> list[dict[str, str]]:
+    """One row an attack, recall / precision at each rate."""
+    return [
+        {"target": task, "trigger": style}
+        | {f"{rate:.0%} planted": _shown(cells[f"{task}/{style}/{rate:.0%}"]) for rate in RATES}
+        for task in TASKS
+        for style in STYLES
+    ]
+
+
+def _shown(cell: dict[str, Any]) -> str:
+    precision = "none raised" if cell["precision"] is None else f"{cell['precision']:.2f}"
+    return f"{cell['recall']:.2f} / {precision}"
+
+
+def _clean(sets: dict[str, Any], declined: dict[str, Any]) -> list[dict[str, str]]:
+    samples = sum(cell["samples"] for cell in sets.values())
+    raised = sum(cell["samples_raised"] for cell in sets.values())
+    whole = sum(bool(cell["groups_raised"]) for cell in sets.values())
+    return [
+        {"ordinary data": "whole sets", "scanned": str(len(sets)), "raised": str(whole)},
+        {"ordinary data": f"samples of {ROWS} rows", "scanned": str(samples), "raised": str(raised)},
+        {
+            "ordinary data": "refusals of harmful prompts among 400 harmless rows",
+            "scanned": str(declined["mixes"]),
+            "raised": str(declined["mixes_raised"]),
+        },
+    ]
 
 
 def planted(data: Path) -> dict[str, Any]:
