@@ -66,10 +66,10 @@ def apply(parent: Path, delta: Path, out: Path, *, progress: Progress | None = N
     skip = 0
     for file in header.files:
         if not staging.holds(file):
-            _write(opened, file, bases, skip, staging)
-        skip += sum(sum(piece.lengths) for piece in file.pieces)
-        if progress is not None:
+            _write(staging, opened, file, _blocks(opened, file, bases, skip), progress)
+        elif progress is not None:
             progress(file.nbytes)
+        skip += sum(sum(piece.lengths) for piece in file.pieces)
     found = _check(staging, header, mine.root, progress)
     staging.publish(out, header)
     return found
@@ -95,9 +95,9 @@ def _bases(before: Checkpoint, header: Header, delta: Path) -> dict[tuple[bool, 
 
 
 def _write(
-    delta: DeltaFile, file: StoredFile, bases: dict[tuple[bool, str], Region], skip: int, staging: Staging
+    staging: Staging, delta: DeltaFile, file: StoredFile, blocks: Iterator[_Block], progress: Progress | None
 ) -> None:
-    decoded = ahead(_decode, _blocks(delta, file, bases, skip))
+    decoded = ahead(_decode, blocks)
     with finished(staging.place(file.name), scratch=staging.scratch) as target:
         for piece in file.pieces:
             hasher = hashlib.sha256()
@@ -105,6 +105,8 @@ def _write(
                 block = next(decoded)
                 hasher.update(block)
                 target.write(block)
+                if progress is not None:
+                    progress(len(block))
             if hasher.hexdigest() != piece.sha256:
                 raise IntegrityError(
                     f"{delta.path}: {_title(piece)} of {file.name!r} does not come out as it was packed", remedy=_AGAIN
