@@ -130,8 +130,8 @@ def _material(material: dict[str, Any], what: str) -> tuple[str | None, bytes | 
         return None, None, chain
     key = material["publicKey"]
     hint, raw = key.get("hint"), key.get("rawBytes")
-    if not isinstance(hint, str | None):
-        raise _refused(what, "its key hint is not text")
+    if not isinstance(hint, str | None) or not (hint or raw) or {*key} - {"hint", "rawBytes", "keyDetails"}:
+        raise _refused(what, "it does not name its key in a way that is known")
     return hint or None, _decode(raw) if raw else None, ()
 
 

@@ -53,14 +53,19 @@ class ModelVerifyingKey:
         """The curve, for example ``"ECDSA P-384"``."""
         return f"ECDSA P-{self._key.curve.key_size}"
 
-    def verify(self, signature: bytes, data: bytes) -> None:
+    def verify(self, signature: bytes, data: bytes, algorithm: hashes.HashAlgorithm | None = None) -> None:
         """Check a DER signature over ``data``. Either of the two forms of s counts: other signers do not choose one.
+
+        Args:
+            signature: what to check.
+            data: what was signed.
+            algorithm: hash of the data, where it is not that of the curve.
 
         Raises:
             IntegrityError: this key did not sign ``data``.
         """
         try:
-            self._key.verify(signature, data, ec.ECDSA(_HASHES[self._key.curve.name]()))
+            self._key.verify(signature, data, ec.ECDSA(algorithm or _HASHES[self._key.curve.name]()))
         except (InvalidSignature, ValueError) as error:
             raise IntegrityError(
                 f"the signature does not belong to this content and key {self.hint}",

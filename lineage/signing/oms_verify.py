@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import IN_TOTO, pae
@@ -121,17 +121,16 @@ def _check_bytes(bundle: Bundle, key: ModelVerifyingKey) -> None:
     except IntegrityError:
         if not is_first_version(bundle.payload):
             raise
-        # model_signing 0.2.0 signed the Python representation of the payload; nothing newer may.
+        # model_signing 0.2.0 signed the Python representation of the payload, with SHA-256 on every curve; nothing
+        # newer may.
         old = f"DSSEV1 {len(IN_TOTO)} {IN_TOTO} {len(bundle.payload)} {bundle.payload!r}"
-        key.verify(bundle.signature, old.encode())
+        key.verify(bundle.signature, old.encode(), hashes.SHA256())
 
 
 def _named_key(bundle: Bundle, keys: Sequence[ModelVerifyingKey]) -> ModelVerifyingKey:
     named = bundle.hint
     if named is None and bundle.raw_key is not None:
         named = _raw_hint(bundle.raw_key)
-    if named is None and len(keys) == 1:
-        return keys[0]
     for key in keys:
         if key.hint == named:
             return key
