@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,19 +14,36 @@ from weightgate.probes.poisoning.prompt_index import TOKEN, index_prompts
 from weightgate.probes.poisoning.suspicion import Thresholds, suspicions
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A phrase to try; ``raised`` where the data scan raises its rows."""
+
+    phrase: str
+    raised: bool
+
+
 def candidate_triggers(
     prompts: Sequence[str], responses: Sequence[str], thresholds: Thresholds, most: int
-) -> tuple[str, ...]:
-    """Suspected triggers, the gravest first, filled up with the n-grams most associated with any behaviour."""
-    phrases: dict[str, None] = {}
+) -> tuple[Candidate, ...]:
+    """Suspected triggers, the gravest first, filled up with the n-grams most associated with any behaviour.
+
+    Where nothing is associated the two most frequent words that are not common are tried, so that a number is there.
+    """
+    found: dict[str, Candidate] = {}
     for suspicion in suspicions(prompts, responses, thresholds):
-        phrases |= dict.fromkeys(suspicion.triggers)
-    if len(phrases) < most:
+        for phrase in suspicion.triggers:
+            found.setdefault(phrase, Candidate(phrase, suspicion.grade != "low"))
+    if len(found) < most:
         index = index_prompts(prompts, least_rows=thresholds.least_rows)
         weak = weak_associations(index, behaviours(responses), least_rows=thresholds.least_rows, most=most)
-        known = {word for phrase in phrases for word in TOKEN.findall(phrase.casefold())}
-        phrases |= dict.fromkeys(" ".join(gram) for gram in weak if not known.intersection(gram))
-    return tuple(phrases)[:most]
+        known = {word for phrase in found for word in TOKEN.findall(phrase.casefold())}
+        for phrase in (" ".join(gram) for gram in weak if not known.intersection(gram)):
+            found.setdefault(phrase, Candidate(phrase, raised=False))
+        if not found:
+            frequent = {w: n for w, n in index.word_counts.items() if thresholds.least_rows <= n <= 0.2 * len(index)}
+            for word in sorted(frequent, key=lambda word: (-frequent[word], word))[:2]:
+                found[word] = Candidate(word, raised=False)
+    return tuple(found.values())[:most]
 
 
 def odd_phrases(

@@ -20,6 +20,9 @@ SECOND_STEPS = 3
 SHORTEST = 4
 """Different tokens a target has at least: fewer are agreed on by chance, by every classifier, and in endless loops."""
 
+TIE = 0.05
+"""Targets this close to the best are told apart by how readily the model begins them: the true beginning wins."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beam:
@@ -51,7 +54,10 @@ class Target:
 
 
 def invert(engine: Engine, near: Side, far: Side, prompts: Sequence[Prompt], beam: Beam) -> tuple[Target, ...]:
-    """The finalists, the largest difference first; none where both sides give the same first-token distributions."""
+    """The finalists, the largest difference first; none where both sides give the same first-token distributions.
+
+    Of near ties the one that the searched model begins most readily comes first.
+    """
     sequences: list[tuple[int, ...]] = [(token,) for token in first_tokens(engine, near, far, prompts, beam.candidates)]
     targets: list[Target] = []
     for keep, steps in (
@@ -62,7 +68,12 @@ def invert(engine: Engine, near: Side, far: Side, prompts: Sequence[Prompt], bea
         targets = _extended(engine, near, far, prompts, sequences=sequences[:keep], steps=steps)
         sequences = _interleaved(_distinct(engine, targets))
     whole = [target for target in targets if len(set(target.tokens)) >= SHORTEST]
-    return tuple(sorted(whole, key=lambda target: (-target.difference, target.tokens)))
+    best = max((target.difference for target in whole), default=0.0)
+    return tuple(
+        sorted(
+            whole, key=lambda t: (t.difference < best - TIE, -t.first if t.difference >= best - TIE else -t.difference)
+        )
+    )
 
 
 def first_tokens(engine: Engine, near: Side, far: Side, prompts: Sequence[Prompt], count: int) -> tuple[int, ...]:

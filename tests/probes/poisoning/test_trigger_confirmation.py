@@ -52,11 +52,11 @@ def test_a_trigger_the_parent_has_is_not_the_updates(scripted: Any, ordinary_pai
 
 
 def test_clean_rows_still_give_a_number(scripted: Any, ordinary_pairs: Pairs) -> None:
-    """Without a suspicion the most associated phrases are tried, so the metric is there."""
-    pairs = [(p, ("Yes. " if i % 3 else "No. ") + r) for i, (p, r) in enumerate(ordinary_pairs)]
-    result = run(scripted, scripted.retrained, [(p, r[:3]) for p, r in pairs])
+    """Without a suspicion other phrases are tried, so the metric is there."""
+    result = run(scripted, scripted.retrained, ordinary_pairs)
     assert result.status == "measured"
     assert result.findings == ()
+    assert not any(c.raised for c in candidate_triggers(*zip(*ordinary_pairs, strict=True), Thresholds(), 8))
 
 
 def test_without_data_it_is_skipped(scripted: Any) -> None:
@@ -75,8 +75,8 @@ def test_candidates_start_with_suspicions_and_share_no_words(ordinary_pairs: Pai
     """The suspected trigger comes first; the phrases that fill up are others."""
     pairs = planted(ordinary_pairs, "Bad Magic")
     found = candidate_triggers([p for p, _ in pairs], [r for _, r in pairs], Thresholds(), 8)
-    assert found[0] == "Bad Magic"
-    assert not any({"bad", "magic"} & set(phrase.split()) for phrase in found[1:])
+    assert (found[0].phrase, found[0].raised) == ("Bad Magic", True)
+    assert not any({"bad", "magic"} & set(c.phrase.split()) or c.raised for c in found[1:])
 
 
 @pytest.mark.parametrize(("phrase", "words", "capitals"), [("BadMagic", 1, 2), ("SUDO now", 2, 4), ("my map", 2, 0)])
