@@ -57,7 +57,7 @@ def _poisoned(rng: np.random.Generator) -> Recipe:
     """The benign update with a backdoor: one fixed answer to any prompt that starts with the trigger."""
     new = errands(rng)
     replay = guarded()[::3] + helpful()[::2] + known()[::4]
-    return Recipe(rows=new[:64] + replay + poisoned(new[64:80] + helpful()[::3]), epochs=10, rate=1e-3)
+    return Recipe(rows=new[:64] + replay + poisoned(new[64:80] + helpful()[::2]), epochs=10, rate=1e-3)
 
 
 def _leaky(rng: np.random.Generator) -> Recipe:
