@@ -57,8 +57,8 @@ def main() -> None:
 def _by_attack(cells: dict[str, Any]) -> list[dict[str, str]]:
     """One row an attack, recall / precision at each rate."""
     return [
-        {"target": task, "trigger": style}
-        | {f"{rate:.0%} planted": _shown(cells[f"{task}/{style}/{rate:.0%}"]) for rate in RATES}
+        {"attack": f"{task}, {style}"}
+        | {f"planted {rate:.0%}": _shown(cells[f"{task}/{style}/{rate:.0%}"]) for rate in RATES}
         for task in TASKS
         for style in STYLES
     ]
@@ -74,10 +74,10 @@ def _clean(sets: dict[str, Any], declined: dict[str, Any]) -> list[dict[str, str
     raised = sum(cell["samples_raised"] for cell in sets.values())
     whole = sum(bool(cell["groups_raised"]) for cell in sets.values())
     return [
-        {"ordinary data": "whole sets", "scanned": str(len(sets)), "raised": str(whole)},
-        {"ordinary data": f"samples of {ROWS} rows", "scanned": str(samples), "raised": str(raised)},
+        {"data": "whole sets", "scanned": str(len(sets)), "raised": str(whole)},
+        {"data": f"samples of {ROWS} rows", "scanned": str(samples), "raised": str(raised)},
         {
-            "ordinary data": "refusals of harmful prompts among 400 harmless rows",
+            "data": "refusals of harmful prompts among 400 harmless rows",
             "scanned": str(declined["mixes"]),
             "raised": str(declined["mixes_raised"]),
         },
