@@ -7,6 +7,11 @@ import unicodedata
 
 OVERRIDES = frozenset("\u202d\u202e")
 """They reverse the text after them on screen (Boucher & Anderson, "Trojan Source", 2021)."""
+_FORMAT = re.compile(
+    "[\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+"""Where to look: format characters (category Cf) but the soft hyphen."""
 _JOINERS = frozenset("\u200c\u200d")
 _TAGS = range(0xE0000, 0xE0080)
 _FLAG = "\U0001f3f4"
@@ -21,26 +26,24 @@ def hidden(text: str) -> tuple[str, ...]:
     A joiner between non-ASCII characters (emoji sequences, Persian and Indic spelling), a tag after a flag, and a byte
     order mark at the very start are ordinary.
     """
-    if text.isascii():
-        return ()
-    return _names({character for at, character in enumerate(text) if _is_hidden(text, at, character)})
+    return _names({text[at] for at in _places(text)})
 
 
 def deceptive(text: str) -> tuple[str, ...]:
     """Those hidden characters that carry text of their own (tags) or reverse what is shown (overrides)."""
-    if text.isascii():
-        return ()
-    return _names({c for at, c in enumerate(text) if (c in OVERRIDES or ord(c) in _TAGS) and _is_hidden(text, at, c)})
+    return _names({text[at] for at in _places(text) if text[at] in OVERRIDES or ord(text[at]) in _TAGS})
 
 
 def visible(text: str) -> str:
     """``text`` without its hidden characters."""
-    return text if text.isascii() else "".join(c for at, c in enumerate(text) if not _is_hidden(text, at, c))
+    places = set(_places(text))
+    return "".join(c for at, c in enumerate(text) if at not in places) if places else text
 
 
 def hidden_runs(text: str) -> tuple[str, ...]:
     """The runs of hidden characters in ``text``, as they are."""
-    marks = "".join(c if _is_hidden(text, at, c) else " " for at, c in enumerate(text))
+    places = set(_places(text))
+    marks = "".join(c if at in places else " " for at, c in enumerate(text))
     return tuple(run for run in marks.split(" ") if run)
 
 
@@ -58,9 +61,13 @@ def _names(characters: set[str]) -> tuple[str, ...]:
     return tuple(sorted(f"U+{ord(c):04X} {unicodedata.name(c, 'UNNAMED')}" for c in characters))
 
 
-def _is_hidden(text: str, at: int, character: str) -> bool:
-    if character.isascii() or unicodedata.category(character) != "Cf" or character == "\u00ad":
-        return False
+def _places(text: str) -> list[int]:
+    """Where the hidden characters stand."""
+    return [match.start() for match in _FORMAT.finditer(text) if _is_hidden(text, match.start())]
+
+
+def _is_hidden(text: str, at: int) -> bool:
+    character = text[at]
     if character in _JOINERS:
         return text[max(0, at - 1) : at].isascii() or text[at + 1 : at + 2].isascii()
     if ord(character) in _TAGS:

@@ -56,14 +56,14 @@ def test_removing_a_backdoor_shows_in_reverse_only(scripted: Any) -> None:
 def test_search_is_biased_and_confirmation_is_not(scripted: Any) -> None:
     """Of many chance differences the largest is chosen: on fresh prompts it shrinks."""
     chosen, fresh = [], []
-    for seed in range(24):
+    for seed in range(12):
         context = scripted.context(scripted.ordinary, scripted.retrained, seed=seed)
         result = PROBE.run(context)
         forward = PROBE._direction(context.engine, "child", "parent", *_split(seed))
         if forward.target is not None:
             chosen.append(forward.target.difference)
             fresh.append(effect(result, "dq"))
-    assert len(chosen) >= 6
+    assert len(chosen) >= 4
     assert np.mean(fresh) < 0.5 * np.mean(chosen)
 
 
