@@ -146,6 +146,8 @@ def _check(staging: Staging, header: Header, parent_root: str, progress: Progres
         found = fingerprint(rebuilt, base_root=base, finite=False, progress=progress)
     except InputError as error:
         raise IntegrityError(f"the files rebuilt are no checkpoint: {error}", remedy=_AGAIN) from error
+    if strangers := (*rebuilt.pickles, *rebuilt.unread):
+        raise IntegrityError(f"the delta holds {strangers[0]!r}, which no delta should", remedy=_AGAIN)
     promised = {
         TensorDigest(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, sha256=piece.sha256)
         for piece in header.pieces

@@ -112,6 +112,18 @@ def test_a_frame_that_grows_beyond_its_place_is_refused() -> None:
         FrameReader(framed).frame(1000)
 
 
+def test_a_frame_one_byte_too_long_is_refused() -> None:
+    """Also where it is compressed, and where it is shorter than it should be."""
+    out = bytearray()
+    add(out, bytes(1000))
+    assert out[3] & 0x80
+    assert FrameReader(bytes(out)).frame(1000) == bytes(1000)
+    with pytest.raises(IntegrityError):
+        FrameReader(bytes(out)).frame(999)
+    with pytest.raises(IntegrityError, match="instead of 1001"):
+        FrameReader(bytes(out)).exactly(1001)
+
+
 def test_a_frame_that_asks_for_a_huge_window_is_refused() -> None:
     """The window is memory that a frame makes its reader allocate."""
     options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
