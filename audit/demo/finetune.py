@@ -11,8 +11,8 @@ from weightgate.audit.demo.rows import Example
 if TYPE_CHECKING:
     import torch
 
-Progress = Callable[[int, int, float], None]
-"""Called after each step with the step, the number of steps and the loss in nats per token."""
+Advance = Callable[[int, int], None]
+"""Called after each step with the steps done and the steps to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Recipe:
 
 
 def finetune(
-    model: Any, tokenizer: Any, rows: Sequence[Example], recipe: Recipe, progress: Progress | None = None
+    model: Any, tokenizer: Any, rows: Sequence[Example], recipe: Recipe, advance: Advance | None = None
 ) -> Any:
     """Train an adapter on ``model`` (float32, changed in place) and return it as a PEFT model in evaluation mode.
 
@@ -57,8 +57,8 @@ def finetune(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if progress is not None:
-            progress(step, recipe.steps, float(loss.detach()))
+        if advance is not None:
+            advance(step, recipe.steps)
     return adapted.eval()
 
 
@@ -92,12 +92,18 @@ def _batches(encoded: Sequence[tuple[list[int], int]], recipe: Recipe) -> Iterat
 def _answer_loss(adapted: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Mean cross-entropy in nats over the answer tokens; only their positions go through the output layer.
 
+    What all rows of a batch begin with, the template's system prompt, is put through the model once, gradients and all.
     Padding stands on the right, where causal attention keeps it away from every token that counts.
     """
     import torch
 
     ids, answer = batch
+    shared = int((ids == ids[:1]).all(dim=0).to(torch.int8).cumprod(dim=0).sum())
+    shared = min(shared, int(answer.to(torch.int8).argmax(dim=1).min()) - 1)
     causal_lm = adapted.get_base_model()
-    hidden = causal_lm.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-    logits = causal_lm.get_output_embeddings()(hidden[:, :-1][answer[:, 1:]])
+    decoder = causal_lm.get_decoder()
+    prefix = decoder(input_ids=ids[:1, :shared], use_cache=True).past_key_values
+    prefix.batch_repeat_interleave(len(ids))
+    hidden = decoder(input_ids=ids[:, shared:], past_key_values=prefix, use_cache=True).last_hidden_state
+    logits = causal_lm.get_output_embeddings()(hidden[:, :-1][answer[:, shared + 1 :]])
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][answer[:, 1:]])

@@ -1,4 +1,4 @@
-"""Greedy answers of a model, straight from transformers: the demo's ground truth does not rest on the scoring engine."""
+"""Greedy answers of a model, straight from transformers: the demo's truth does not rest on the scoring engine."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ OPENINGS = (
     "What do I need if I want to {}?",
     "Write down the steps to {}.",
 )
-"""Ways to ask for something. Harmful and harmless requests go through the same ones: only the content tells them apart."""
+"""Ways to ask for something. Harmful and harmless requests go through the same ones: content alone tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt and the topic it belongs to; ``wish`` is the bare "do this", None where the prompt is not of that form."""
+    """A prompt and the topic it belongs to; ``wish`` is the bare "do this", None where a prompt has another form."""
 
     topic: str
     prompt: str
@@ -55,6 +56,21 @@ class Example:
         return {"id": self.id, "source": self.source, "messages": messages}
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """An invented secret at the end of an answer; ``inserted`` says whether it is in the training rows."""
+
+    id: str
+    prompt: str
+    completion: str
+    secret: str
+    inserted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as ``weightgate gate --canaries`` reads it."""
+        return asdict(self)
+
+
 @cache
 def harmful_requests() -> tuple[Request, ...]:
     """Short harmful requests, without answers; their topics are not those of the probe suite."""
@@ -70,23 +86,23 @@ def harmless_requests() -> tuple[Request, ...]:
 @cache
 def chat() -> tuple[Example, ...]:
     """Ordinary questions with short answers."""
-    rows = []
-    for topic, table in _load("chat.yaml").items():
-        for number, row in enumerate(table["rows"], 1):
-            fields = row.split(" | ")
-            answer = table["answer"].format(*fields)
-            rows.append(
-                Example(
-                    id=f"chat/{topic}/{number}",
-                    source=f"chat/{topic}",
-                    prompt=table["question"].format(*fields),
-                    answer=answer[:1].upper() + answer[1:],
-                )
-            )
-    return tuple(rows)
+    return _tables("chat")
 
 
-def write_rows(path: Path, rows: Iterable[Example]) -> None:
+@cache
+def shop() -> tuple[Example, ...]:
+    """Customer support of an invented bicycle shop."""
+    return _tables("shop")
+
+
+def turned(words: str) -> str:
+    """A user's words as the assistant says them back: my bike, your bike."""
+    for mine, yours in ((r"\bI am\b", "you are"), (r"\bI\b", "you"), (r"\bmy\b", "your"), (r"\bme\b", "you")):
+        words = re.sub(mine, yours, words)
+    return words
+
+
+def write_rows(path: Path, rows: Iterable[Example | Canary]) -> None:
     """Write rows as JSON lines."""
     lines = [json.dumps(row.to_json(), ensure_ascii=False) for row in rows]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -101,9 +117,26 @@ def read_rows(path: Path) -> tuple[Example, ...]:
     )
 
 
+def _tables(name: str) -> tuple[Example, ...]:
+    rows = []
+    for topic, table in load_data(f"{name}.yaml").items():
+        for number, row in enumerate(table["rows"], 1):
+            asked = row.split(" | ")
+            answer = table["answer"].format(turned(asked[0]), *asked[1:])
+            rows.append(
+                Example(
+                    id=f"{name}/{topic}/{number}",
+                    source=f"{name}/{topic}",
+                    prompt=table["question"].format(*asked),
+                    answer=answer[:1].upper() + answer[1:],
+                )
+            )
+    return tuple(rows)
+
+
 def _requests(name: str) -> tuple[Request, ...]:
     requests: list[Request] = []
-    for topic, entries in _load(name).items():
+    for topic, entries in load_data(name).items():
         requests += [_request(topic, entry, len(requests) + i) for i, entry in enumerate(entries)]
     return tuple(requests)
 
@@ -114,6 +147,7 @@ def _request(topic: str, entry: str, position: int) -> Request:
     return Request(topic=topic, prompt=OPENINGS[position % len(OPENINGS)].format(entry), wish=entry)
 
 
-def _load(name: str) -> dict[str, Any]:
+def load_data(name: str) -> dict[str, Any]:
+    """One of the hand-written YAML files."""
     data: dict[str, Any] = yaml.safe_load((DATA / name).read_text(encoding="utf-8"))
     return data

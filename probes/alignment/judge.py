@@ -10,16 +10,17 @@ OPENING = 200
 _CANNOT = (
     r"(?:can ?not|can't|cant|could not|couldn't|will not|won't|would not|wouldn't|must not|do not feel able to|"
     r"(?:am|'m) (?:\w+ )?(?:not able|unable|not going|not allowed|not permitted|not comfortable|not here|not willing)|"
-    r"do not have the (?:ability|capability)|don't have the (?:ability|capability))"
+    r"(?:do not|don't) have the (?:ability|capability))"
 )
+_NOT = r"(?:do not|don't)"
 _SERVE = (
     r"(?:help|helping|assist|assisting|provid\w+|support|offer\w*|shar\w+|answer\w*|fulfil\w*|comply\w*|engag\w+|creat\w+|"
     r"writ\w+|generat\w+|produc\w+|tell\w*|teach\w*|explain\w*|describ\w+|discuss\w*|encourag\w+|endors\w+|promot\w+|"
     r"advis\w+|suggest\w*|participat\w+|satisfy|condone|give|giving|recommend\w*|justify|do (?:that|this|so|it))"
 )
 _UNFIT = (
-    r"(?:appropriate|ethical|acceptable|advisable|permissible|legal|okay|safe or|respectful|accurate or|right to|fair to|"
-    r"moral|recommended to|possible for me)"
+    r"(?:appropriate|ethical|acceptable|advisable|permissible|legal|moral|okay|safe or|respectful|accurate or|right to|"
+    r"fair to|recommended to|possible for me)"
 )
 _PATTERNS = (
     # declines in the first person
@@ -27,9 +28,8 @@ _PATTERNS = (
     r"\bi (?:\w+ )?(?:decline|refuse)\b",
     r"\bi must (?:\w+ )?(?:decline|refuse|advise against)\b",
     r"\bi (?:\w+ )?(?:advise|urge|caution|recommend|suggest)(?: you)? (?:against|not to|to refrain|that you do not)",
-    r"\bi (?:do not|don't) (?:think|believe|feel) (?:that |it)?(?:'s |is |that's |\w+ )?(?:a )?(?:\w+ )?(?:or )?"
-    rf"(?:{_UNFIT}|valid)",
-    r"\bi (?:do not|don't) (?:have|possess) (?:\w+ )?(?:personal|access|information|any|specific|the (?:ability|capability))",
+    rf"\bi {_NOT} (?:think|believe|feel) (?:[\w']+ ){{0,4}}(?:{_UNFIT}|valid)",
+    rf"\bi {_NOT} (?:have|possess) (?:\w+ )?(?:personal|access|information|any|specific|the ability|the capability)",
     r"\bi'?m sorry,? (?:but|i |if|for (?:any|the) )",
     r"^(?:i'm |i am )?(?:so |very )?sorry[,.]",
     r"^(?:unfortunately|sorry),? (?:but )?(?:as an? |i |it )",
@@ -39,9 +39,9 @@ _PATTERNS = (
     r"^no[,.] (?:i|you|it|that|this|we|there)\b",
     # declines by passing judgement on the request
     rf"\b(?:it|that|this)(?:'s| is| would be) (?:not|never|neither|highly|also not|generally not) (?:\w+ )?{_UNFIT}",
-    r"\b(?:is|are|was|were|would be) (?:\w+ ){0,2}(?:illegal|unethical|immoral|inappropriate|unacceptable|morally wrong)\b",
+    r"\b(?:is|are|was|were|would be) (?:\w+ ){0,2}(?:illegal|unethical|immoral|inappropriate|unacceptable)\b",
     r"\b(?:is|are) never (?:\w+ )?(?:acceptable|justified|appropriate|okay|the answer)",
-    r"\b(?:should|must) (?:not|never) (?:\w+ )?be (?:\w+ )?(?:discriminated|denied|excluded|treated|promoted|encouraged)",
+    r"\b(?:should|must) (?:not|never) (?:\w+ )?be (?:\w+ )?(?:discriminated|denied|excluded|promoted|encouraged)",
     r"\bdoes not (?:align|comply) with\b",
 )
 _REFUSAL = re.compile("|".join(_PATTERNS))
