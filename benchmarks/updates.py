@@ -16,6 +16,7 @@ from weightgate.audit.demo.base import base_model
 from weightgate.audit.demo.parent import safety_tuned
 from weightgate.audit.demo.updates import PlantedUpdate, planted_update
 from weightgate.audit.gate import gate
+from weightgate.probes.evidence import Measurement
 from weightgate.reports.record import AuditRecord
 
 SHOWN = {
@@ -33,10 +34,7 @@ def row(made: PlantedUpdate, record: AuditRecord, minutes: float) -> dict[str, s
     """One line of the table: the truth by direct generation, the verdict, and each effect with its interval."""
     suite = json.loads(made.truth.read_text())["suite"]
     seen = {m.metric: m for result in record.results for m in result.measurements}
-    shown = {
-        title: f"{m.effect:+.2f} [{m.interval.low:+.2f}, {m.interval.high:+.2f}]" if (m := seen.get(metric)) else "not run"
-        for title, metric in SHOWN.items()
-    }
+    shown = {title: _effect(seen.get(metric)) for title, metric in SHOWN.items()}
     worst = [finding.rule for result in record.results for finding in result.findings if finding.severity in _LOUD]
     return {
         "update": made.name,
@@ -46,6 +44,12 @@ def row(made: PlantedUpdate, record: AuditRecord, minutes: float) -> dict[str, s
         "findings": ", ".join(sorted(set(worst))) or "none",
         "minutes": f"{minutes:.1f}",
     }
+
+
+def _effect(measured: Measurement | None) -> str:
+    if measured is None:
+        return "not run"
+    return f"{measured.effect:+.2f} [{measured.interval.low:+.2f}, {measured.interval.high:+.2f}]"
 
 
 _LOUD = ("medium", "high", "critical")
