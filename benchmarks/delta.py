@@ -98,8 +98,9 @@ def timed(command: list[Any], size: int) -> tuple[str, dict[str, float]]:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, command
+    # Linux counts memory in KiB
     seconds = usage.ru_utime + usage.ru_stime
-    return printed, {"mb_per_cpu_s": size / seconds / 1e6, "cpu_s": seconds, "peak_mb": usage.ru_maxrss / 1000}
+    return printed, {"mb_per_cpu_s": size / seconds / 1e6, "cpu_s": seconds, "peak_mb": usage.ru_maxrss * 1024 / 1e6}
 
 
 def summarise(delta: dict[str, Any]) -> None:

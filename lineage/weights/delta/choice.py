@@ -9,7 +9,7 @@ from weightgate.lineage.weights.delta.codecs import ectx, raw, xor
 from weightgate.lineage.weights.delta.header import CodecName
 from weightgate.lineage.weights.delta.layout import Region
 
-_SAMPLE_BYTES = 1 << 18
+_SAMPLE_BYTES = 1 << 16
 
 
 class Codec(Protocol):
