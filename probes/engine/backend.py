@@ -6,7 +6,6 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,25 +15,13 @@ from numpy.typing import NDArray
 from weightgate.lineage.errors import InputError
 from weightgate.probes.engine.errors import ModelRunError
 from weightgate.probes.engine.numerics import Numerics
-from weightgate.probes.engine.plan import LAYOUTS, ONE_ROW, Layout
+from weightgate.probes.engine.plan import LAYOUTS, ONE_ROW, Layout, left_padded
 from weightgate.probes.engine.requests import Side
+from weightgate.probes.engine.stream import Stream
 
 _EXPERT_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts")
-
-
-@dataclass(slots=True)
-class Stream:
-    """Rows that are being extended: (rows, length) ids with -1 for padding, and what the model keeps of them."""
-
-    tokens: torch.Tensor
-    cache: Any
-
-    def repeated(self, times: int) -> Stream:
-        """Every row ``times`` times, copies beside each other; this stream stays as it is."""
-        cache = copy.deepcopy(self.cache)
-        if cache is not None:
-            cache.batch_repeat_interleave(times)
-        return Stream(self.tokens.repeat_interleave(times, dim=0), cache)
+_SAMPLE = 24
+_SAME_STATES = 0.1
 
 
 class Backend:
@@ -57,6 +44,8 @@ class Backend:
         self.shareable = numerics.device == "cpu" and not _remembers(model.config.get_text_config())
         """Whether several batches can run beside each other."""
         self._accepts = frozenset(inspect.signature(self._trunk.forward).parameters)
+        self.continues = self._reads_in_pieces()
+        """Whether continuations can be scored on the keys and values of a context that was run by itself."""
 
     @torch.inference_mode()
     def hidden(self, tokens: NDArray[np.int64]) -> torch.Tensor:
@@ -78,13 +67,22 @@ class Backend:
         """Run left-padded prompts, -1 for padding; the stream to extend and the (R, H) states after the last tokens."""
         self._check(int(tokens.max()))
         rows = torch.from_numpy(tokens).to(self._device)
-        return self._advance(rows, rows, None)
+        stream, states = self._advance(rows, rows, None)
+        return stream, states[:, -1]
 
     @torch.inference_mode()
     def extend(self, stream: Stream, tokens: torch.Tensor) -> tuple[Stream, torch.Tensor]:
         """Append one token to every row; ``tokens`` is (R,)."""
         rows = torch.cat([stream.tokens, tokens[:, None]], dim=1)
-        return self._advance(rows, rows if stream.cache is None else tokens[:, None], stream.cache)
+        stream, states = self._advance(rows, rows if stream.cache is None else tokens[:, None], stream.cache)
+        return stream, states[:, -1]
+
+    @torch.inference_mode()
+    def follow(self, stream: Stream, tokens: NDArray[np.int64]) -> torch.Tensor:
+        """(R, C, H) states of right-padded continuations, (R, C) with -1 for padding; it uses the stream up."""
+        self._check(int(tokens.max()))
+        new = torch.from_numpy(tokens).to(self._device)
+        return self._advance(torch.cat([stream.tokens, new], dim=1), new, stream.cache)[1]
 
     def tensor(self, values: Any) -> torch.Tensor:
         """Integers on the model's device."""
@@ -98,7 +96,7 @@ class Backend:
             output = self._trunk(
                 input_ids=new.clamp(min=0), **{name: value for name, value in asked.items() if name in self._accepts}
             )
-        return Stream(rows, getattr(output, "past_key_values", None)), self._last(output)[:, -1]
+        return Stream(rows, getattr(output, "past_key_values", None)), self._last(output)
 
     def _last(self, output: Any) -> torch.Tensor:
         states: torch.Tensor = output.last_hidden_state if self._head else output.logits
@@ -109,6 +107,22 @@ class Backend:
         if any((getattr(config, field, None) or 0) > 1 for field in _EXPERT_FIELDS):
             return ONE_ROW
         return usual if self._head else LAYOUTS["cpu"]  # logits of every position take room
+
+    def _reads_in_pieces(self) -> bool:
+        """Tried on a sample: padding or pieces may be beyond a model that has its own idea of positions or memory."""
+        if self._head is None or _remembers(self._model.config.get_text_config()):
+            return False
+        sample = [1 + index % max(1, self._embeddings - 1) for index in range(_SAMPLE)]
+        half = _SAMPLE // 2
+        try:
+            whole = self.hidden(np.array([sample]))[0, half:]
+            stream, _ = self.begin(left_padded([tuple(sample[:half])], half + 4))
+            if not stream.selectable:
+                return False
+            pieces = self.follow(stream.selected(self.tensor([0])), np.array([sample[half:]]))[0]
+        except (ModelRunError, InputError):
+            return False
+        return bool((pieces.float() - whole.float()).norm() <= _SAME_STATES * whole.float().norm())
 
     def _check(self, largest: int) -> None:
         if largest >= self._embeddings:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from weightgate.probes.engine.backend import Backend, Stream
+from weightgate.probes.engine.backend import Backend
 from weightgate.probes.engine.plan import Arrays, ConsensusTask, Done, Job, left_padded
+from weightgate.probes.engine.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,23 +19,33 @@ Arrays = Mapping[str, NDArray[Any]]
 
 HEAD_ROWS = 32
 """Positions that go through the output layer together."""
-_STEP = 16
+_STEP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How many rows a batch has. Mixture-of-experts models sort the tokens of a batch by expert: one row for these."""
 
-    score_tokens: int = 256
+    score_tokens: int = 128
     """Padded tokens of a scoring batch: about where the throughput of one core levels off."""
-    decode_rows: int = 8
+    continuation_rows: int = 32
+    decode_rows: int = 16
     consensus_rows: int = 64
     decode_tokens: int = 4096
-    """Padded tokens of a batch that is extended token by token: what bounds the memory for keys and values."""
+    """Padded tokens whose keys and values are kept for one batch: what bounds the memory for them."""
 
     def score_rows(self, padded: int) -> int:
         """Rows of a scoring batch whose sequences are padded to ``padded`` tokens."""
         return max(1, self.score_tokens // padded)
+
+    def context_batches(self, padded: int) -> int:
+        """Batches of contexts kept for their continuations: a quarter of what may be kept."""
+        return max(1, self.decode_tokens // 4 // (self.score_rows(padded) * padded))
+
+    def follow_rows(self, context: int, padded: int) -> int:
+        """Rows of a batch of continuations, ``padded`` tokens each after ``context``: half of what may be kept."""
+        rows = min(self.continuation_rows, self.score_tokens // padded, self.decode_tokens // 2 // (context + padded))
+        return max(1, rows)
 
     def generate_rows(self, padded: int) -> int:
         """Rows of a batch that is extended token by token, ``padded`` tokens at its longest."""
@@ -46,19 +56,26 @@ class Layout:
         return max(1, min(self.consensus_rows, self.decode_tokens // padded) // prompts)
 
     def __str__(self) -> str:
-        rows = (self.score_tokens, self.decode_rows, self.consensus_rows, self.decode_tokens, HEAD_ROWS)
-        return f"v1 {' '.join(map(str, rows))}, one thread"
+        rows = (self.continuation_rows, self.decode_rows, self.consensus_rows, HEAD_ROWS)
+        return f"v2 {' '.join(map(str, (self.score_tokens, *rows, self.decode_tokens)))}, one thread"
 
 
-_ACCELERATOR = Layout(score_tokens=16_384, decode_rows=32, consensus_rows=256, decode_tokens=65_536)
+_ACCELERATOR = Layout(
+    score_tokens=16_384, continuation_rows=256, decode_rows=32, consensus_rows=256, decode_tokens=65_536
+)
 LAYOUTS: Mapping[str, Layout] = {"cpu": Layout(), "mps": _ACCELERATOR, "cuda": _ACCELERATOR}
-ONE_ROW = Layout(score_tokens=1, decode_rows=1, consensus_rows=1)
+ONE_ROW = Layout(score_tokens=1, continuation_rows=1, decode_rows=1, consensus_rows=1)
 
 
 def padded_length(length: int) -> int:
-    """Length of the bucket of a sequence: a multiple of 16, in steps of an eighth of an octave and more."""
+    """Length of the bucket of a sequence: a multiple of 8, in steps of an eighth of an octave and more."""
     step = max(_STEP, 1 << max(0, (length - 1).bit_length() - 3))
     return -(-length // step) * step
+
+
+def padded_continuation(length: int) -> int:
+    """Length of the bucket of a continuation: as `padded_length`, but half a step for the short ones."""
+    return _STEP // 2 if length <= _STEP // 2 else padded_length(length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,14 @@ class ScoreTask:
     def inputs(self) -> Tokens:
         """What goes through the model: nothing is asked about what follows the last token."""
         return self.context + self.continuation[:-1]
+
+    @property
+    def follows(self) -> bool:
+        """Whether the context is run by itself: worth it where several continuations share it, and little lost else.
+
+        It follows from the task alone, because the two ways differ in the last digits.
+        """
+        return padded_continuation(len(self.continuation) - 1) < padded_length(len(self.context) + 1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every array of the answer; those of size 0 are left out."""
@@ -190,7 +215,7 @@ def score_batches(sequences: Sequence[Tokens], layout: Layout) -> Iterator[Batch
 
     With causal attention nothing sees the padding to its right, so no mask is needed.
     """
-    for padded, members in _buckets(map(len, sequences)):
+    for padded, members in buckets_of(map(len, sequences)):
         rows = layout.score_rows(padded)
         for start in range(0, len(members), rows):
             part = members[start : start + rows]
@@ -203,7 +228,7 @@ def score_batches(sequences: Sequence[Tokens], layout: Layout) -> Iterator[Batch
 
 def generate_batches(tasks: Sequence[GenerateTask], layout: Layout) -> Iterator[Batch]:
     """Left-padded batches, longest prompts first. Pads are -1; every row has one at least, so that all have a mask."""
-    for padded, members in _buckets(len(task.prompt) + 1 for task in tasks):
+    for padded, members in buckets_of(len(task.prompt) + 1 for task in tasks):
         ordered = sorted(members, key=lambda index: tasks[index].max_new_tokens)
         rows = layout.generate_rows(padded)
         for start in range(0, len(ordered), rows):
@@ -220,8 +245,11 @@ def left_padded(prompts: Sequence[Tokens], padded: int) -> NDArray[np.int64]:
     return tokens
 
 
-def _buckets(lengths: Iterable[int]) -> list[tuple[int, tuple[int, ...]]]:
+def buckets_of(
+    lengths: Iterable[int], padded: Callable[[int], int] = padded_length
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Indices of the lengths by the bucket they are padded to, longest first."""
     buckets: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
-        buckets.setdefault(padded_length(length), []).append(index)
+        buckets.setdefault(padded(length), []).append(index)
     return [(padded, tuple(buckets[padded])) for padded in sorted(buckets, reverse=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -26,6 +26,7 @@ def damage(folder: Path, key: str, blob: bytes) -> None:
         database.execute("UPDATE answers SET blob = ? WHERE key = ?", (blob, key))
 
 
+@settings(deadline=None)
 @given(answer=st.dictionaries(st.sampled_from(["a", "b"]), arrays(np.float32, array_shapes(max_dims=2, max_side=4))))
 def test_arrays_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, answer: dict[str, np.ndarray]) -> None:
     """Names, shapes, types and bits of the arrays survive, NaN included, and so across processes' handles."""

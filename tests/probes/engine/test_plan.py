@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightgate.probes.engine.plan import (
@@ -11,6 +11,7 @@ from weightgate.probes.engine.plan import (
     GenerateTask,
     Layout,
     generate_batches,
+    padded_continuation,
     padded_length,
     score_batches,
 )
@@ -19,15 +20,18 @@ SEQUENCES = st.lists(st.integers(1, 700).map(lambda n: tuple(range(5, 5 + n))), 
 ANY_LAYOUT = st.sampled_from([*LAYOUTS.values(), ONE_ROW])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000))
-def test_padding_is_a_multiple_of_sixteen_and_a_quarter_at_most(length: int) -> None:
-    """Every length has one bucket, at most 15 tokens or a quarter longer."""
+def test_padding_is_a_multiple_of_eight_and_a_quarter_at_most(length: int) -> None:
+    """Every length has one bucket, at most 7 tokens or a quarter longer; short continuations have half a step."""
     padded = padded_length(length)
-    assert padded % 16 == 0
-    assert length <= padded <= max(length + 15, length * 1.25)
+    assert padded % 8 == 0
+    assert length <= padded <= max(length + 7, length * 1.25)
     assert padded_length(padded) == padded
+    assert padded_continuation(length) == (4 if length <= 4 else padded)
 
 
+@settings(deadline=None)
 @given(SEQUENCES, ANY_LAYOUT)
 def test_every_sequence_is_in_one_batch_and_right_padded(sequences: list[tuple[int, ...]], layout: Layout) -> None:
     """Each sequence is a member once, at the start of its row; shapes depend on the bucket only."""
@@ -45,6 +49,7 @@ def test_every_sequence_is_in_one_batch_and_right_padded(sequences: list[tuple[i
             assert (batch.tokens[row] == batch.tokens[len(batch.members) - 1]).all()
 
 
+@settings(deadline=None)
 @given(SEQUENCES, ANY_LAYOUT)
 def test_prompts_to_continue_are_left_padded_by_one_token_at_least(
     sequences: list[tuple[int, ...]], layout: Layout
@@ -68,3 +73,6 @@ def test_long_sequences_run_alone() -> None:
             padded = padded_length(length)
             assert layout.score_rows(padded) * padded <= max(layout.score_tokens, padded)
             assert layout.generate_rows(padded) * padded <= max(layout.decode_tokens, padded)
+            kept = layout.context_batches(padded) * layout.score_rows(padded) * padded
+            followed = layout.follow_rows(padded, 8) * (padded + 8)
+            assert kept + followed <= max(layout.decode_tokens, 2 * padded + 8)
