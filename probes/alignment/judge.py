@@ -59,5 +59,5 @@ def is_refusal(text: str) -> bool:
 def normalise(text: str) -> str:
     """Lower case, one kind of apostrophe, no quotation or emphasis marks, single spaces."""
     plain = re.sub("[\u2018\u2019\u02bc\u00b4`]", "'", text.lower())
-    plain = re.sub('["*_\u201c\u201d]', "", plain).replace("i am ", "i'm ")
-    return " ".join(plain.split())
+    plain = re.sub('["*_\u201c\u201d]', "", plain)
+    return re.sub(r"\bi am\b", "i'm", " ".join(plain.split()))
