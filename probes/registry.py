@@ -19,6 +19,7 @@ def builtin() -> tuple[Probe, ...]:
     from weightgate.probes.poisoning.data_scan import DataScanProbe
     from weightgate.probes.poisoning.files import FilesProbe
     from weightgate.probes.poisoning.target_inversion import TargetInversionProbe
+    from weightgate.probes.poisoning.trigger_confirmation import TriggerProbe
     from weightgate.probes.privacy.exposure import ExposureProbe
     from weightgate.probes.privacy.membership import MembershipProbe
     from weightgate.probes.regression.suite import SuiteProbe
@@ -32,6 +33,7 @@ def builtin() -> tuple[Probe, ...]:
         MembershipProbe(),
         ExposureProbe(),
         TargetInversionProbe(),
+        TriggerProbe(),
     )
 
 
