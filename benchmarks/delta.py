@@ -91,7 +91,7 @@ def measure(parent: Path, child: Path, folder: Path) -> dict[str, Any]:
 
 
 def timed(command: list[Any], size: int) -> tuple[str, dict[str, float]]:
-    """What a process printed, and its cost: MB of child a second of processor time, peak memory in MB."""
+    """What a process printed, MB of child a second of processor time, and peak memory in MB."""
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     printed = process.stdout.read()

@@ -47,7 +47,7 @@ def available() -> tuple[Probe, ...]:
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda e: e.name):
         try:
             probe = entry.load()()
-        except Exception as error:  # noqa: BLE001 - whatever a third-party probe raises on import is reported by its name
+        except Exception as error:
             raise InputError(
                 f"probe '{entry.name}' from {entry.value} does not load: {error}",
                 remedy="update or uninstall the package that provides it",
