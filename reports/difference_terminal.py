@@ -53,7 +53,8 @@ def _weights(difference: Difference, console: Console, top: int) -> None:
     share = weights.parameters_changed_fraction
     norm = "" if weights.relative_norm is None else f", relative norm {weights.relative_norm:.3g}"
     console.print(
-        f"weights    {len(weights.tensors)} of {weights.tensors_total} tensors differ ({share:.1%} of parameters){norm}",
+        f"weights    {len(weights.tensors)} of {weights.tensors_total} tensors differ "
+        f"({share:.1%} of parameters){norm}",
         soft_wrap=True,
     )
     if not weights.tensors:
