@@ -26,7 +26,7 @@ class MembershipProbe:
     are not exchangeable with the training rows and no verdict is possible.
     """
 
-    rows: int = 128
+    rows: int = 96
     smoothing: float = 0.05
     level: float = 0.95
 
