@@ -39,6 +39,7 @@ def gate(
     held_out: Sequence[Path] = (),
     canaries: Sequence[Path] = (),
     intent: str = "",
+    names: tuple[str, str] | None = None,
     parent_changeset: Path | None = None,
     key: Path | None = None,
     out: Path | None = None,
@@ -59,6 +60,7 @@ def gate(
         held_out: Rows from the same source that were not trained on.
         canaries: Secrets planted in the training data.
         intent: What the update is for, in the author's words; signed with the changeset.
+        names: Labels of parent and child in the changeset; by default the names of their folders.
         parent_changeset: Signed changeset that made the parent; the new one is chained to it.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
         out: Run folder; by default a new one under ``weightgate-runs``.
@@ -87,7 +89,8 @@ def gate(
     inputs = load_inputs(data, held_out, canaries)
     link = parent_link(parent_changeset, update, signer) if parent_changeset else None
     plan = _plan(update, inputs, rules, chosen, seed=seed, intent=intent, link=link)
-    folder = RunFolder.create(out, plan=plan, name=update.child.path.name, now=now, resume=resume)
+    labels = names or (update.parent.path.name, update.child.path.name)
+    folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
 
     changeset = build_changeset(
         update,
@@ -97,8 +100,8 @@ def gate(
         inputs=inputs.described,
         parent_changeset=link,
         environment=describe_environment(),
-        parent_name=update.parent.path.name,
-        child_name=update.child.path.name,
+        parent_name=labels[0],
+        child_name=labels[1],
     )
     payload = statement(changeset)
     folder.write(CHANGESET, sign(payload, signer).to_bytes())

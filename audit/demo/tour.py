@@ -58,6 +58,7 @@ def _gate(cast: Cast, who: Candidate, out: Path, *, key: Path, chain: Path | Non
         held_out=[who.held_out] if who.held_out else (),
         canaries=[who.canaries] if who.canaries else (),
         intent=who.intent,
+        names=("parent", who.name),
         parent_changeset=chain,
         key=key,
         out=folder,
@@ -93,8 +94,8 @@ def _parent_changeset(origin: Path, parent: Path, out: Path, signer: SigningKey,
         inputs=(),
         parent_changeset=None,
         environment=describe_environment(),
-        parent_name=origin.name,
-        child_name=parent.name,
+        parent_name="base",
+        child_name="parent",
     )
     path = out / PARENT_CHANGESET
     path.write_bytes(sign(statement(changeset), signer).to_bytes())
