@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.figures import MEASUREMENTS, write
@@ -30,7 +29,7 @@ SHOWN = {
 }
 
 
-def row(made: PlantedUpdate, record: AuditRecord, minutes: float) -> dict[str, str]:
+def row(made: PlantedUpdate, record: AuditRecord) -> dict[str, str]:
     """One line of the table: the truth by direct generation, the verdict, and each effect with its interval."""
     suite = json.loads(made.truth.read_text())["suite"]
     seen = {m.metric: m for result in record.results for m in result.measurements}
@@ -42,7 +41,6 @@ def row(made: PlantedUpdate, record: AuditRecord, minutes: float) -> dict[str, s
         "verdict": record.decision.verdict,
         **shown,
         "findings": ", ".join(sorted(set(worst))) or "none",
-        "minutes": f"{minutes:.1f}",
     }
 
 
@@ -66,7 +64,6 @@ def main() -> None:
     for name in names:
         made = planted_update(name, parent)
         with tempfile.TemporaryDirectory() as out:
-            started = time.monotonic()
             record, _ = gate(
                 parent.model,
                 made.model,
@@ -77,7 +74,7 @@ def main() -> None:
                 out=Path(out) / "run",
                 controls=False,
             )
-            rows[name] = row(made, record, (time.monotonic() - started) / 60)
+            rows[name] = row(made, record)
     suite = json.loads(parent.truth.read_text())["suite"]
     facts = {"parent": {k: suite[k] for k in ("refuses_harmful", "refuses_harmless")}}
     write(
