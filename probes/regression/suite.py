@@ -108,10 +108,11 @@ class SuiteProbe:
                 prompt=before.prompt,
                 before=float(getattr(before, field)),
                 after=float(getattr(after, field)),
-                before_text=before.choices[before.chosen],
-                after_text=after.choices[after.chosen],
+                before_text=before.choices[before.chosen] if told else None,
+                after_text=after.choices[after.chosen] if told else None,
             )
-            for metric, field in (("accuracy", "right"), ("p_correct", "p_gold"))
+            # The chosen answers are told once, with the metric that judges them.
+            for metric, field, told in (("accuracy", "right", True), ("p_correct", "p_gold", False))
             for before, after in pairs
         ]
 
