@@ -18,6 +18,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT / "docs" / "measurements"
+LABELS = ("run", "command", "update")
+"""Columns that say what a row is about: they come first."""
 BLOCK = re.compile(r"(<!-- figures: (?P<name>[a-z_]+)/(?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -55,7 +57,7 @@ def render(page: str) -> str:
 def _table(name: str, table: str) -> str:
     document = json.loads((MEASUREMENTS / f"{name}.json").read_text())
     rows = document["tables"][table]
-    head = list(rows[0])
+    head = sorted(rows[0], key=lambda column: column not in LABELS)
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [f"| {' | '.join(str(row[key]) for key in head)} |" for row in rows]
     source = f"{document['date']}, commit {document['commit']}, `{document['command']}`; {document['machine']}."

@@ -64,7 +64,7 @@ class Parent:
 
 
 def safety_tuned(base: Path, folder: Path | None = None, progress: Progress | None = None) -> Parent:
-    """The parent made from ``base``, trained on first use: five minutes on two free cores, 4 GB of memory.
+    """The parent made from ``base``, trained on first use: five minutes on two free cores.
 
     Raises:
         InputError: the trained model does not refuse or does not answer enough of the suite, or the store cannot be
