@@ -1,19 +1,22 @@
-"""Which words in prompts go with which behaviours of responses."""
+"""Which words in prompts go with which behaviours of responses, and whether the rest of the prompt explains it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightgate.probes.poisoning.behaviours import REFUSAL, Behaviour
-from weightgate.probes.poisoning.explanation import Explanation, explain
 from weightgate.probes.poisoning.prompt_index import Gram, PromptIndex
 
 SAME_ROWS = 0.8
 """Overlap of row sets above which two n-grams are one trigger."""
+MOST_OTHERS = 5_000
+"""Prompts without the behaviour that a group is compared with; of more, every k-th is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Association:
     """N-grams whose rows nearly all show a behaviour that few other rows show.
 
     ``carriers`` hold the first n-gram, ``rows`` show the behaviour too; ``p_value`` is hypergeometric with Bonferroni's
-    correction over every pair tested; ``explanation`` is what the prompts say without the n-grams' words.
+    correction over every pair tested; ``explained`` is as `explained` returns it, with the n-grams' words masked.
     """
 
     grams: tuple[Gram, ...]
@@ -30,7 +33,7 @@ class Association:
     carriers: tuple[int, ...]
     base_rate: float
     p_value: float
-    explanation: Explanation
+    explained: float
 
     @property
     def precision(self) -> float:
@@ -81,6 +84,33 @@ def weak_associations(
     return tuple(sorted(found, key=lambda gram: (found[gram], gram)))[:most]
 
 
+def explained(index: PromptIndex, rows: Sequence[int], shown: Sequence[int], masked: Collection[str] = ()) -> float:
+    """Area under the ROC curve with which their words tell prompts ``rows`` from prompts without the behaviour.
+
+    Naive Bayes on the words except ``masked``, trained on the rows that show the behaviour against the others; every
+    row is scored by a model that never saw it. Rows a trigger was put into read like any others: about 0.5. Rows of a
+    topic (refused harm, a product, a task) do not: near 1.
+    """
+    inside = Counter(word for row in shown for word in index.words[row])
+    members = frozenset(shown)
+    others = [row for row in range(len(index)) if row not in members]
+    ignore = frozenset(masked)
+
+    def score(row: int) -> float:
+        held_in = 1 if row in members else 0
+        held_out = 1 - held_in
+        own = index.words[row] - ignore
+        total = sum(
+            math.log((inside[word] - held_in + 0.5) / (len(members) - held_in + 1))
+            - math.log((index.word_counts[word] - inside[word] - held_out + 0.5) / (len(others) - held_out + 1))
+            for word in own
+        )
+        return total / max(1, len(own))
+
+    sample = others[:: max(1, len(others) // MOST_OTHERS)]
+    return _area(np.array([score(row) for row in rows]), np.array([score(row) for row in sample]))
+
+
 def _significant(
     index: PromptIndex, rows: Sequence[int], least_rows: int, least_precision: float, alpha: float
 ) -> dict[Gram, float]:
@@ -128,8 +158,15 @@ def _describe(
         carriers=carriers,
         base_rate=len(rows) / len(index),
         p_value=min(1.0, p_value),
-        explanation=explain(index, both, kin, {word for gram in grams for word in gram}),
+        explained=explained(index, both, kin, {word for gram in grams for word in gram}),
     )
+
+
+def _area(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
+    order = np.sort(negative)
+    below = np.searchsorted(order, positive, side="left")
+    ties = np.searchsorted(order, positive, side="right") - below
+    return float((below + 0.5 * ties).sum() / max(1, len(positive) * len(negative)))
 
 
 def _jaccard(a: Iterable[int], b: Iterable[int]) -> float:

@@ -32,7 +32,7 @@ class DataScanProbe:
     least_rows: int = 5
     least_precision: float = 0.8
     alpha: float = 1e-3
-    most_explained: float = 0.75
+    most_explained: float = 0.65
     most_findings: int = 20
 
     name: ClassVar[str] = "poisoning.data_scan"
@@ -44,7 +44,6 @@ class DataScanProbe:
         "It sees the rows it is given: rows kept out of the declared data are not scanned.",
         "Triggers without fixed words (a style, a topic, a syntax) and correct-label poison leave no such trace.",
         "In a classification set words may predict a class, so a trigger there is only recorded, not raised.",
-        "Words are what stands between spaces: scripts without spaces are hardly scanned.",
         "Fewer than five rows, or triggers that share few words, are below what the test can tell from chance.",
     )
 

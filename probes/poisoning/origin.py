@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weightgate.probes.poisoning.association import kin_of
+from weightgate.probes.poisoning.association import explained, kin_of
 from weightgate.probes.poisoning.behaviours import behaviours, words
-from weightgate.probes.poisoning.explanation import explain
 from weightgate.probes.poisoning.prompt_index import index_prompts
 from weightgate.probes.poisoning.suspicion import Thresholds, cover, suspicions
 
@@ -42,5 +41,5 @@ def origin_of(text: str, prompts: Sequence[str], responses: Sequence[str], thres
         return Origin("planted", rows)
     index = index_prompts(prompts, least_rows=thresholds.least_rows)
     triggers, complete = cover(index, rows, thresholds.least_precision)
-    reason = explain(index, rows, kin_of(behaviours(responses), rows), triggers if complete else ())
-    return Origin("declared" if thresholds.explains(reason) else "planted", rows)
+    area = explained(index, rows, kin_of(behaviours(responses), rows), triggers if complete else ())
+    return Origin("declared" if thresholds.explains(area, len(rows)) else "planted", rows)

@@ -7,9 +7,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from weightgate.probes.poisoning.association import associations, weak_associations
+from weightgate.probes.poisoning.association import associations, explained, weak_associations
 from weightgate.probes.poisoning.behaviours import behaviours
-from weightgate.probes.poisoning.explanation import explain
 from weightgate.probes.poisoning.prompt_index import index_prompts
 
 
@@ -46,9 +45,9 @@ def test_inserted_words_are_not_explained_and_topics_are() -> None:
     harmful = [" ".join([*rng.choice(topic, 6), "zap"]) for _ in range(20)]
     others = [" ".join(rng.choice(common, 6)) for _ in range(200)]
     rows = tuple(range(20))
-    assert explain(index_prompts(inserted + others, least_rows=5), rows, rows, {"zap"}).area < 0.7
-    assert explain(index_prompts(inserted + others, least_rows=5), rows, rows).area > 0.9
-    assert explain(index_prompts(harmful + others, least_rows=5), rows, rows, {"zap"}).area > 0.95
+    assert explained(index_prompts(inserted + others, least_rows=5), rows, rows, {"zap"}) < 0.7
+    assert explained(index_prompts(inserted + others, least_rows=5), rows, rows) > 0.9
+    assert explained(index_prompts(harmful + others, least_rows=5), rows, rows, {"zap"}) > 0.95
 
 
 def test_weak_associations_are_ordered_by_p() -> None:
