@@ -93,7 +93,7 @@ class TriggerProbe:
         prompts, responses = [prompt_of(row) for row in rows], [row.messages[-1][1] for row in rows]
         candidates = candidate_triggers(prompts, responses, DataScanProbe().thresholds, self.candidates)
         if not candidates:
-            return not_measured(self, "skipped", "no phrase in these rows is frequent enough to be a trigger")
+            return measured(self)  # no phrase in these rows is frequent enough to be a trigger
         controls = odd_phrases(
             prompts, [c.phrase for c in candidates], self.controls, np.random.default_rng(context.seed)
         )
