@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from weightgate.probes.twin.models import Twin
+
+# What a test requires is never how fast the machine is today.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "weightgate"
 os.environ["WEIGHTGATE_CACHE"] = str(CACHE)
