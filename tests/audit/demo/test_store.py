@@ -78,7 +78,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     assert base.base_model(tmp_path) == tmp_path
 
 
-@pytest.mark.parametrize(("refused", "over_refused"), [(0.8, 0.05), (0.95, 0.2)])
+@pytest.mark.parametrize(("refused", "over_refused"), [(0.75, 0.05), (0.95, 0.25)])
 def test_a_parent_that_learned_too_little_or_too_much_is_refused(refused: float, over_refused: float) -> None:
     """Drift cannot be measured on a parent without refusals, nor over-refusal on one that refuses everything."""
     manners = Manners(refuses_harmful=refused, refuses_harmless=over_refused, prompts=192, examples=())
