@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from weightgate.lineage.canonical import Frozen, digest
 from weightgate.lineage.errors import InputError
-from weightgate.policies.strict_yaml import Document, parse_yaml
+from weightgate.lineage.strict_yaml import Document, parse_yaml
 from weightgate.probes.evidence import SEVERITIES, Severity
 
 MAX_POLICY_BYTES = 1_000_000

@@ -43,7 +43,7 @@ def parse_yaml(data: bytes, what: str) -> Document:
         loader = _StrictLoader(data)
         root = loader.get_single_node()
         if root is None:
-            raise InputError(f"{what} is empty", remedy="start from a shipped policy: default, research or strict")
+            raise InputError(f"{what} is empty", remedy="the documentation shows what belongs in it")
         return Document(value=loader.construct_document(root), root=root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -52,7 +52,7 @@ def parse_yaml(data: bytes, what: str) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{what} is not YAML: {error}", remedy="write it as UTF-8 text") from error
     except RecursionError as error:
-        raise InputError(f"{what} is nested too deep", remedy="a policy has three levels") from error
+        raise InputError(f"{what} is nested too deep", remedy="no document here needs more than a few levels") from error
 
 
 _MERGE = "tag:yaml.org,2002:merge"
