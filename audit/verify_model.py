@@ -12,7 +12,8 @@ from weightgate.audit.claims import CHECKPOINT_ROOT, TENSOR_ROOT, Claim, Identit
 from weightgate.audit.verify import Check, Verification
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.claims import read_claims
-from weightgate.lineage.signing.keys import VerifyingKey, load_public, read_public
+from weightgate.lineage.signing.key_files import read_public
+from weightgate.lineage.signing.keys import VerifyingKey, load_public
 from weightgate.lineage.signing.oms import CLAIMS, SIGNATURE
 from weightgate.lineage.signing.oms_certificates import load_certificates
 from weightgate.lineage.signing.oms_keys import ModelVerifyingKey

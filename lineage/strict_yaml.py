@@ -52,7 +52,9 @@ def parse_yaml(data: bytes, what: str) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{what} is not YAML: {error}", remedy="write it as UTF-8 text") from error
     except RecursionError as error:
-        raise InputError(f"{what} is nested too deep", remedy="no document here needs more than a few levels") from error
+        raise InputError(
+            f"{what} is nested too deep", remedy="no document here needs more than a few levels"
+        ) from error
 
 
 _MERGE = "tag:yaml.org,2002:merge"

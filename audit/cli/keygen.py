@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from weightgate.audit.cli import console
-from weightgate.lineage.signing.keys import KeyKind
+from weightgate.lineage.signing.schemes import KeyKind
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +21,13 @@ def keygen(
     *,
     kind: Annotated[KeyKind, typer.Option(help="Signature scheme.")] = "ed25519",
 ) -> None:
-    """Make a signing key. It is encrypted where WEIGHTGATE_KEY_PASSPHRASE is set. Never overwrites a file."""
+    """Make a signing key. Never overwrites a file.
+
+    It is encrypted where WEIGHTGATE_KEY_PASSPHRASE or WEIGHTGATE_KEY_PASSPHRASE_FILE is set.
+    """
     from weightgate.lineage.signing.keys import generate
 
-    key = generate(path, kind, passphrase=os.environ.get("WEIGHTGATE_KEY_PASSPHRASE"))
+    key = generate(path, kind)
     public = path.with_suffix(".pub")
     if console.SETTINGS.json:
         console.emit({"private": str(path), "public": str(public), "key_id": key.key_id, "kind": kind})

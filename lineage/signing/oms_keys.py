@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from weightgate.lineage.canonical import sha256_hex
 from weightgate.lineage.errors import InputError, IntegrityError
-from weightgate.lineage.signing.keys import read_private, read_public
+from weightgate.lineage.signing.external import ExternalSigner, is_external, load_external
+from weightgate.lineage.signing.key_files import read_private, read_public
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "secp256r1": hashes.SHA256,
@@ -75,26 +76,52 @@ class ModelVerifyingKey:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelSigningKey:
-    """A private key on one of the three curves. Its representation does not show it."""
+    """A private key on one of the three curves, or the command that holds one. Its representation does not show it."""
 
-    _key: ec.EllipticCurvePrivateKey
+    _key: ec.EllipticCurvePrivateKey | ExternalSigner
 
     @property
     def public(self) -> ModelVerifyingKey:
         """The public half."""
+        if isinstance(self._key, ExternalSigner):
+            return ModelVerifyingKey.of(self._key.public_key, self._key.name)
         return ModelVerifyingKey(self._key.public_key())
 
     def sign(self, data: bytes) -> bytes:
-        """Sign ``data``; DER."""
+        """Sign ``data``; DER.
+
+        Raises:
+            InputError: the command that holds the key fails.
+            IntegrityError: what the command answered is no signature of ``data`` by its key.
+        """
+        if isinstance(self._key, ExternalSigner):
+            return self._ask(self._key, data)
         return self._key.sign(data, ec.ECDSA(_HASHES[self._key.curve.name]()))
+
+    def _ask(self, signer: ExternalSigner, data: bytes) -> bytes:
+        signature = signer.sign(data)
+        try:
+            self.public.verify(signature, data)
+        except IntegrityError as error:
+            raise IntegrityError(f"{signer.name}: {error}", remedy=_SIGNS_INPUT) from error
+        return signature
+
+
+_SIGNS_INPUT = "check that it signs standard input unchanged, with the key whose public half is named"
 
 
 def load_signing_key(path: Path, passphrase: str | None = None) -> ModelSigningKey:
-    """Read a private key (PEM). WEIGHTGATE_KEY_PASSPHRASE is tried where ``passphrase`` is None.
+    """Read a private key (PEM), or the YAML file of a signing command; see `external`.
+
+    Where ``passphrase`` is None, that of the environment counts.
 
     Raises:
         InputError: unreadable, not a private key, wrong passphrase, or another scheme or curve.
     """
+    if is_external(path):
+        signer = ModelSigningKey(load_external(path))
+        _ = signer.public  # another scheme is an error now, not when it is first used
+        return signer
     key = read_private(path, passphrase)
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _HASHES:
         return ModelSigningKey(key)

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightgate.lineage.errors import InputError, IntegrityError
-from weightgate.lineage.signing import keys
+from weightgate.lineage.signing import schemes
+from weightgate.lineage.signing.key_files import PASSPHRASE, PASSPHRASE_FILE
 from weightgate.lineage.signing.keys import (
-    KeyKind,
     SigningKey,
     default_key,
     default_key_path,
@@ -27,14 +27,15 @@ from weightgate.lineage.signing.keys import (
     load_private,
     load_public,
 )
+from weightgate.lineage.signing.schemes import KINDS, KeyKind
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-KINDS: tuple[KeyKind, ...] = ("ed25519", "ecdsa-p256")
 
 
 @pytest.fixture(autouse=True)
 def _no_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(keys.PASSPHRASE, raising=False)
+    monkeypatch.delenv(PASSPHRASE, raising=False)
+    monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -111,7 +112,7 @@ def test_passphrases(kind: KeyKind, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_private(path)
     with pytest.raises(InputError, match="wrong passphrase"):
         load_private(path, "wrong")
-    monkeypatch.setenv(keys.PASSPHRASE, "right")
+    monkeypatch.setenv(PASSPHRASE, "right")
     assert load_private(path).key_id == key.key_id
 
 
@@ -125,7 +126,7 @@ def test_the_passphrase_is_taken_from_the_environment_when_making_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same variable makes and reads."""
-    monkeypatch.setenv(keys.PASSPHRASE, "secret")
+    monkeypatch.setenv(PASSPHRASE, "secret")
     generate(tmp_path / "key.pem")
     load_private(tmp_path / "key.pem", "secret")
 
@@ -197,3 +198,44 @@ def test_the_default_key_is_made_once(tmp_path: Path, monkeypatch: pytest.Monkey
     key = default_key()
     assert default_key_path() == tmp_path / "weightgate" / "key.pem"
     assert default_key().key_id == key.key_id == default_public_key().key_id
+
+
+def test_the_passphrase_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first line, whatever ends it; an empty or missing file and two sources at once are errors."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"right\r\nnote\n")
+    monkeypatch.setenv(PASSPHRASE_FILE, str(secret))
+    key = generate(tmp_path / "key.pem", "ml-dsa-65")
+    assert load_private(tmp_path / "key.pem", "right").key_id == key.key_id
+    assert load_private(tmp_path / "key.pem").key_id == key.key_id
+    secret.write_bytes(b"\n")
+    with pytest.raises(InputError, match="holds no passphrase"):
+        load_private(tmp_path / "key.pem")
+    secret.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        load_private(tmp_path / "key.pem")
+    monkeypatch.setenv(PASSPHRASE, "right")
+    with pytest.raises(InputError, match="both"):
+        load_private(tmp_path / "key.pem")
+
+
+def test_a_library_without_ml_dsa_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cryptography` before release 48 has no such module: nothing is written, and the remedy names the release."""
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mldsa", raising=False)
+    with pytest.raises(InputError, match="no ML-DSA") as caught:
+        generate(tmp_path / "key.pem", "ml-dsa-65")
+    assert "48" in caught.value.remedy
+    assert not list(tmp_path.iterdir())
+    assert schemes.kind_of(generate(tmp_path / "key.pem")._key) == "ed25519"
+
+
+def test_ml_dsa_is_pure_and_of_the_size_of_fips_204(tmp_path: Path) -> None:
+    """The message itself is signed, with an empty context: what any FIPS 204 verifier checks."""
+    key = generate(tmp_path / "key.pem", "ml-dsa-65")
+    signature = key.sign(b"data")
+    assert len(signature) == 3309
+    key.public.raw.verify(signature, b"data")
+    for other in (b"tuf\x01" + hashlib.sha512(b"data").digest(), b"datA"):
+        with pytest.raises(IntegrityError):
+            key.public.verify(signature, other)
