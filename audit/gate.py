@@ -35,9 +35,9 @@ def gate(
     child: Path | str,
     *,
     policy: Path | str = "default",
-    data: Sequence[Path] = (),
-    held_out: Sequence[Path] = (),
-    canaries: Sequence[Path] = (),
+    data: Sequence[Path | str] = (),
+    held_out: Sequence[Path | str] = (),
+    canaries: Sequence[Path | str] = (),
     intent: str = "",
     names: tuple[str, str] | None = None,
     parent_changeset: Path | None = None,
@@ -56,7 +56,7 @@ def gate(
         parent: Model folder of the version in use (safetensors), or a hub id where a hub is reachable.
         child: Model folder of the proposed version, or a PEFT adapter folder to be applied to the parent.
         policy: Name of a shipped policy pack, or a YAML file.
-        data: Training rows of the update (JSONL).
+        data: Training rows of the update: JSONL, CSV or Parquet files, or what git, DVC, MLflow or a hub names.
         held_out: Rows from the same source that were not trained on.
         canaries: Secrets planted in the training data.
         intent: What the update is for, in the author's words; signed with the changeset.

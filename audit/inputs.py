@@ -27,11 +27,12 @@ class Inputs:
         return tuple(data_input(d) for d in (self.data, self.held_out, self.canaries) if d is not None)
 
 
-def load_inputs(data: Sequence[Path], held_out: Sequence[Path], canaries: Sequence[Path]) -> Inputs:
+def load_inputs(data: Sequence[Path | str], held_out: Sequence[Path | str], canaries: Sequence[Path | str]) -> Inputs:
     """Read and digest the data sets.
 
     Raises:
         InputError: as `load_dataset`.
+        IntegrityError: as `load_dataset`.
     """
     return Inputs(
         data=load_dataset(data, "training") if data else None,

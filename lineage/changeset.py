@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError
 
 from weightgate.lineage.canonical import Frozen, canonical, sha256_hex
+from weightgate.lineage.data.source import DataSource
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import read_envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
@@ -68,6 +69,10 @@ class DataInput(Frozen):
     sha256: str
     rows: int
     rows_root: str = Field(description="Merkle root over the canonical rows: proves that a row was in the data.")
+    rows_set_root: str | None = Field(
+        default=None, description="Root over their sorted digests: proves also that a row was not in the data."
+    )
+    sources: tuple[DataSource, ...] = Field(default=(), description="Where the rows were read.")
 
 
 class Changeset(Frozen):

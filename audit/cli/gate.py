@@ -27,9 +27,20 @@ def gate(
     ],
     *,
     policy: Annotated[str, typer.Option(help="Policy pack (default, strict, research) or YAML file.")] = "default",
-    data: Annotated[list[Path] | None, typer.Option(help="Training rows of the update, JSONL; repeatable.")] = None,
-    held_out: Annotated[list[Path] | None, typer.Option(help="Rows of the same source, not trained on.")] = None,
-    canaries: Annotated[list[Path] | None, typer.Option(help="Secrets planted in the training data.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Training rows: JSONL, CSV or Parquet FILE, git:PATH@REV, dvc:PATH[@REV], hf:NAME[@REV] or "
+            "mlflow:RUN; repeatable.",
+            metavar="DATA",
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Rows of the same source, not trained on.", metavar="DATA")
+    ] = None,
+    canaries: Annotated[
+        list[str] | None, typer.Option(help="Secrets planted in the training data.", metavar="DATA")
+    ] = None,
     intent: Annotated[str, typer.Option(help="What the update is for; signed with the changeset.")] = "",
     parent_changeset: Annotated[Path | None, typer.Option(help="Signed changeset that made the parent.")] = None,
     key: Annotated[Path | None, typer.Option(help="Signing key, PKCS#8 PEM (see keygen).")] = None,

@@ -54,12 +54,17 @@ def inclusion_proof(entries: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 def verify_inclusion(tree: bytes, entry: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
     """Whether ``proof`` shows ``entry`` at ``index`` of ``size`` entries under root ``tree`` (RFC 9162 §2.1.3.2)."""
+    return root_from_path(entry, index, size, proof) == tree
+
+
+def root_from_path(entry: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The tree hash that ``proof`` leads to from ``entry`` at ``index``; None if it does not fit such a tree."""
     if not 0 <= index < size:
-        return False
+        return None
     node, last = leaf_hash(entry), size - 1
     for sibling in proof:
         if last == 0:
-            return False
+            return None
         if index % 2 or index == last:
             node = _node_hash(sibling, node)
             while index % 2 == 0 and index:
@@ -67,4 +72,4 @@ def verify_inclusion(tree: bytes, entry: bytes, index: int, size: int, proof: Se
         else:
             node = _node_hash(node, sibling)
         index, last = index // 2, last // 2
-    return last == 0 and node == tree
+    return node if last == 0 else None

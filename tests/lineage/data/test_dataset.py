@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from weightgate.lineage.canonical import canonical
 from weightgate.lineage.changeset import DataRole
 from weightgate.lineage.data import dataset as module
+from weightgate.lineage.data import tables
 from weightgate.lineage.data.dataset import data_input, load_dataset
+from weightgate.lineage.data.row_set import RowSet
 from weightgate.lineage.data.rows import Row
 from weightgate.lineage.errors import InputError
 from weightgate.lineage.weights.merkle import inclusion_proof, verify_inclusion
@@ -107,6 +109,17 @@ def test_hashes(write: Write) -> None:
         "sha256": found.sha256,
         "rows": 5,
         "rows_root": found.rows_root,
+        "rows_set_root": RowSet.of(hashlib.sha256(entry).digest() for entry in entries).root.hex(),
+        "sources": (
+            {
+                "kind": "file",
+                "uri": "data.jsonl",
+                "revision": None,
+                "files": ({"name": "data.jsonl", "sha256": found.sha256, "bytes": path.stat().st_size},),
+                "dir_hash": hashlib.sha256(f"{found.sha256}  data.jsonl\n".encode()).hexdigest(),
+                "annotations": {},
+            },
+        ),
     }
 
 
@@ -159,7 +172,8 @@ def test_malformed_canaries_are_refused(row: Any, message: str, write: Write) ->
         ({}, "no known shape"),
         ({"conversations": []}, "keys conversations are of no known shape"),
         ({"text": 1}, "text is of type int"),
-        ({"text": None}, "text is missing"),
+        ({"text": None}, "no known shape"),
+        ({"prompt": "x", "completion": None}, "a prompt without"),
         ({"messages": []}, "messages is not a list of turns"),
         ({"messages": ["x"]}, "a message is not an object"),
         ({"messages": [{"role": "human", "content": "x"}]}, "unknown role 'human'"),
@@ -206,7 +220,7 @@ def test_the_same_file_twice_is_refused(write: Write) -> None:
 
 def test_sizes_are_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row or a file beyond reason is refused before it is parsed."""
-    monkeypatch.setattr(module, "MAX_ROW_BYTES", 40)
+    monkeypatch.setattr(tables, "MAX_ROW_BYTES", 40)
     with pytest.raises(InputError, match=r"data\.jsonl:2: a row over 40 bytes"):
         load_dataset([write({"text": "x"}, {"text": "x" * 40})], "training")
     monkeypatch.setattr(module, "MAX_ROWS", 2)
