@@ -11,7 +11,8 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
-def _node_hash(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -21,14 +22,14 @@ def root(entries: Iterable[bytes]) -> bytes:
     for entry in entries:
         size, node = 1, leaf_hash(entry)
         while subtrees and subtrees[-1][0] == size:
-            node = _node_hash(subtrees.pop()[1], node)
+            node = node_hash(subtrees.pop()[1], node)
             size *= 2
         subtrees.append((size, node))
     if not subtrees:
         return hashlib.sha256().digest()
     node = subtrees.pop()[1]
     while subtrees:
-        node = _node_hash(subtrees.pop()[1], node)
+        node = node_hash(subtrees.pop()[1], node)
     return node
 
 
@@ -46,7 +47,7 @@ def inclusion_proof(entries: Sequence[bytes], index: int) -> tuple[bytes, ...]:
         sibling = index ^ 1
         if sibling < len(level):
             path.append(level[sibling])
-        pairs = [_node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        pairs = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
         level = pairs + level[len(pairs) * 2 :]
         index //= 2
     return tuple(path)
@@ -66,10 +67,10 @@ def root_from_path(entry: bytes, index: int, size: int, proof: Sequence[bytes]) 
         if last == 0:
             return None
         if index % 2 or index == last:
-            node = _node_hash(sibling, node)
+            node = node_hash(sibling, node)
             while index % 2 == 0 and index:
                 index, last = index // 2, last // 2
         else:
-            node = _node_hash(node, sibling)
+            node = node_hash(node, sibling)
         index, last = index // 2, last // 2
     return node if last == 0 else None
