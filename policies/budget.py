@@ -10,11 +10,9 @@ from typing import Literal
 from weightgate.policies.decision import Outcome, RuleOutcome, Verdict
 from weightgate.policies.evidence_check import Evidence, unusable
 from weightgate.policies.policy import Budget
-from weightgate.policies.quantity import amount, interval, reading, signed
+from weightgate.policies.power import Reach, reach
+from weightgate.policies.quantity import amount, interval, power, reading, signed
 from weightgate.probes.evidence import Measurement, ProbeResult
-
-MANY_ITEMS = 10_000_000
-"""Beyond this many items a larger sample is not advice anyone can follow."""
 
 
 def judge(budget: Budget, required_level: float, evidence: Evidence) -> RuleOutcome:
@@ -78,6 +76,16 @@ class _Judgement:
                 f"{self.measured.interval.level:.4g}.",
                 f"have the probe report its interval at a level of {required_level:.4g} or more",
             )
+        floor = self.measured.noise_floor
+        if floor is not None and self.margin < floor:
+            return self._say(
+                "inconclusive",
+                "review",
+                f"{self.sentence()}, but the limit of {signed(self.sign * self.margin, self.measured.unit)} lies below "
+                f"what numerical noise alone does: the parent against itself moved this by "
+                f"{amount(floor, self.measured.unit)}.",
+                f"set the limit on {self.budget.metric} above its noise floor, or run both sides in a higher precision",
+            )
         return self._compare()
 
     def _compare(self) -> RuleOutcome:
@@ -92,11 +100,20 @@ class _Judgement:
                 f"{self.sentence()}: all of it beyond the limit of {limit}.",
                 "look at the items behind this number, change the update and audit it again",
             )
+        able = reach(
+            estimate=estimate,
+            most=most,
+            margin=self.margin,
+            level=self.measured.interval.level,
+            n=self.measured.n,
+        )
         return self._say(
             "inconclusive",
             "review",
-            f"{self.sentence()}: it reaches across the limit of {limit}.",
-            self._advice(estimate, most),
+            f"{self.sentence()}: it reaches across the limit of {limit}. Such a run approves an unchanged "
+            f"model in {power(able.power)} of cases.",
+            self._advice(estimate, able),
+            able,
         )
 
     def sentence(self) -> str:
@@ -109,23 +126,24 @@ class _Judgement:
         low, high = interval(m.interval.low, m.interval.high, m.unit)
         return f"{text}, {100 * m.interval.level:.4g} % interval {low} to {high}"
 
-    def _advice(self, estimate: float, most: float) -> str:
+    def _advice(self, estimate: float, able: Reach) -> str:
         """How many items would settle it, were estimate and spread to stay as they are."""
-        room = self.margin - estimate
-        if room <= 0:
+        if estimate >= self.margin:
             return (
                 "the estimate itself is beyond the limit, so more items would sooner confirm the harm than dispel it; "
                 "look at the items behind this number"
             )
-        needed = self.measured.n * ((most - estimate) / room) ** 2
-        if needed > MANY_ITEMS:
+        if able.items_needed is None:
             return "the estimate lies so close to the limit that no practical number of items would settle it"
         return (
-            f"measure about {math.ceil(needed):,} items instead of {self.measured.n:,}: they would settle it if the "
-            "estimate and its spread stay as they are"
+            f"measure about {able.items_needed:,} items instead of {self.measured.n:,}: they would settle it if the "
+            f"estimate and its spread stay as they are (this run had {power(able.power)} power)"
         )
 
-    def _say(self, outcome: Outcome, verdict: Verdict, message: str, remedy: str) -> RuleOutcome:
+    def _say(
+        self, outcome: Outcome, verdict: Verdict, message: str, remedy: str, able: Reach | None = None
+    ) -> RuleOutcome:
+        needed = able.items_needed if able is not None else None
         return RuleOutcome(
             rule=self.rule,
             outcome=outcome,
@@ -135,6 +153,8 @@ class _Judgement:
             effect=self.measured.effect,
             interval=self.measured.interval,
             limit=self.sign * self.margin + 0.0,  # no negative zero: it has no canonical form
+            power=able.power if able is not None else None,
+            further_items=needed - self.measured.n if needed is not None else None,
             remedy=remedy,
         )
 

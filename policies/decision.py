@@ -16,7 +16,9 @@ Outcome = Literal["pass", "fail", "inconclusive", "missing"]
 class RuleOutcome(Frozen):
     """What one rule of the policy said."""
 
-    rule: str = Field(description="'evidence', 'require: PROBE', 'budget: METRIC' or 'findings'.")
+    rule: str = Field(
+        description="'evidence', 'require: PROBE', 'budget: METRIC', 'drift: METRIC', 'chain' or 'findings'."
+    )
     outcome: Outcome
     verdict: Verdict = Field(description="What this rule alone would have decided.")
     message: str = Field(description="One sentence with the numbers: what was seen against what is allowed.")
@@ -25,6 +27,13 @@ class RuleOutcome(Frozen):
     interval: Interval | None = None
     limit: float | None = Field(
         default=None, description="Signed margin on the scale of `effect` (a max_drop is negative)."
+    )
+    power: float | None = Field(
+        default=None,
+        description="Where it stayed open: chance that a run like this one approves an unchanged model.",
+    )
+    further_items: int | None = Field(
+        default=None, description="Items beyond those measured that would settle it, as far as can be told."
     )
     remedy: str = Field(default="", description="What would settle it: supply data, measure n more items, …")
 

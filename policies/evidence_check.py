@@ -85,6 +85,12 @@ def _fault(m: Measurement) -> str:
     interval = m.interval
     numbers = {"effect": m.effect, "low": interval.low, "high": interval.high, "level": interval.level}
     numbers |= {"before": m.before or 0.0, "after": m.after or 0.0, "p_value": m.p_value or 0.0}
+    numbers |= {"noise_floor": m.noise_floor or 0.0, **m.checks}
+    if m.sequential is not None:
+        e = m.sequential
+        numbers |= {"margin": e.margin, "log_e_safe": e.log_e_safe, "log_e_harm": e.log_e_harm}
+        if m.n > e.pool:
+            return f"{m.n} items of a pool of {e.pool}"
     for name, value in numbers.items():
         if not math.isfinite(value):
             return f"{name} is {value}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -46,3 +48,13 @@ def plain(value: float, unit: str, scale: float = 0.0) -> str:
     if size >= 100:
         return f"{value:,.0f}"
     return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def power(value: float) -> str:
+    """A chance in per cent; never rounded up to certainty or down to none."""
+    return "under 1 %" if value < 0.01 else "over 99 %" if value > 0.99 else f"{100 * value:.0f} %"
+
+
+def e_value(logarithm: float) -> str:
+    """An e-value from its natural logarithm: how many times the stake a bet against the hypothesis has won."""
+    return f"e = {math.exp(logarithm):.3g}" if abs(logarithm) < 14 else f"e = 1e{logarithm / math.log(10):+.0f}"

@@ -25,6 +25,23 @@ class Interval(Frozen):
     method: str = Field(description="How the interval was computed, for example 't on cluster means'.")
 
 
+class Sequential(Frozen):
+    """Where items were taken in a secret random order until the question was settled: how far, and how surely.
+
+    An e-value of 20 against a hypothesis is as strong as a p of 0.05, and stays valid wherever the run was stopped.
+    """
+
+    pool: int = Field(ge=1, description="Items that could have been used; `n` of them were.")
+    margin: float = Field(ge=0, allow_inf_nan=False, description="Largest harm allowed, the margin that was tested.")
+    log_e_safe: float = Field(
+        allow_inf_nan=False, description="Natural logarithm of the e-value against harm of the margin or more."
+    )
+    log_e_harm: float = Field(
+        allow_inf_nan=False, description="Natural logarithm of the e-value against harm of the margin or less."
+    )
+    order: str = Field(description="SHA-256 of the order of all items in the pool.")
+
+
 class Measurement(Frozen):
     """One number about an update: the effect of going from parent to child, with its uncertainty."""
 
@@ -44,6 +61,16 @@ class Measurement(Frozen):
         ge=0, le=1, description="Two-sided p of no change, where a test exists; never decides."
     )
     method: str = Field(description="What was computed, with its source.")
+    checks: dict[str, float] = Field(
+        default_factory=dict, description="Other statistics of the same items, such as 'mcnemar_p'; they never decide."
+    )
+    sequential: Sequential | None = Field(default=None, description="Where the run was allowed to stop early.")
+    noise_floor: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Largest change seen when the parent was measured against itself, run in other ways.",
+    )
 
 
 class Finding(Frozen):

@@ -15,7 +15,7 @@ from weightgate.lineage.canonical import canonical, digest
 from weightgate.lineage.changeset import Changeset, ModelVersion
 from weightgate.policies.decision import RuleOutcome
 from weightgate.policies.policy import Policy
-from weightgate.policies.quantity import interval, reading, signed, unit_name
+from weightgate.policies.quantity import amount, e_value, interval, power, reading, signed, unit_name
 from weightgate.probes.evidence import Item, Measurement, ProbeResult
 from weightgate.reports import summary
 from weightgate.reports.record import AuditRecord
@@ -136,6 +136,10 @@ def _plot(rule: RuleOutcome, measured: Measurement | None, name: str) -> Plot | 
     )
 
 
+def _of_pool(m: Measurement) -> str:
+    return f" of {m.sequential.pool:,}" if m.sequential is not None and m.sequential.pool > m.n else ""
+
+
 def _facts(rule: RuleOutcome, m: Measurement) -> tuple[tuple[str, str], ...]:
     unit = inline(unit_name(m.unit), 40)
     low, high = interval(m.interval.low, m.interval.high, m.unit)
@@ -145,7 +149,12 @@ def _facts(rule: RuleOutcome, m: Measurement) -> tuple[tuple[str, str], ...]:
         ("Change", f"{signed(m.effect, m.unit)} {unit}"),
         (f"{100 * m.interval.level:.4g} % interval", f"{low} to {high}"),
         ("Limit", "" if rule.limit is None else signed(rule.limit, m.unit)),
-        ("Items", f"{m.n:,} in {m.clusters:,} groups"),
+        ("Items", f"{m.n:,}{_of_pool(m)} in {m.clusters:,} groups"),
+        ("Power", "" if rule.power is None else power(rule.power)),
+        ("Further items", "" if rule.further_items is None else f"about {rule.further_items:,}"),
+        ("Evidence of no harm", "" if m.sequential is None else e_value(m.sequential.log_e_safe)),
+        ("Evidence of harm", "" if m.sequential is None else e_value(m.sequential.log_e_harm)),
+        ("Noise floor", "" if m.noise_floor is None else amount(m.noise_floor, m.unit)),
     ]
     return tuple((label, value) for label, value in facts if value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightgate.policies.decision import RuleOutcome, Verdict
-from weightgate.policies.quantity import amount, interval, signed
+from weightgate.policies.quantity import amount, interval, power, signed
 from weightgate.probes.evidence import SEVERITIES, Finding, Item, Measurement
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.visible import brief
@@ -66,10 +66,12 @@ def conclusion(rule: RuleOutcome, measured: Measurement | None, required_level: 
     """What follows, where the numbers stand beside it; the rule's whole sentence where something else is the matter."""
     if measured is None or rule.limit is None or rule.interval is None:
         return rule.message
-    judged = rule.interval.level >= required_level and (measured.worse == "lower") == (rule.limit <= 0)
+    noisy = rule.outcome == "inconclusive" and rule.power is None
+    judged = not noisy and rule.interval.level >= required_level and (measured.worse == "lower") == (rule.limit <= 0)
+    able = "" if rule.power is None else f" Such a run approves an unchanged model in {power(rule.power)} of cases."
     said = {
         "fail": "The whole interval lies beyond the limit: the harm is shown.",
-        "inconclusive": "The interval reaches across the limit: neither the harm nor its absence is shown.",
+        "inconclusive": "The interval reaches across the limit: neither the harm nor its absence is shown." + able,
         "pass": "The whole interval lies inside the limit.",
     }
     return said.get(rule.outcome, rule.message) if judged else rule.message

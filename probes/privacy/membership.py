@@ -57,7 +57,7 @@ class MembershipProbe:
             self._losses(context, "child", members + others),
         )
         count = len(members)
-        blind = self._auc([float(x.mean()) for x in before], members, others, context.seed)
+        blind = self._auc([float(x.mean()) for x in before], members, others)
         if blind.low > 0 or blind.high < 0:
             return not_measured(
                 self,
@@ -66,7 +66,7 @@ class MembershipProbe:
                 f"interval {blind.low + 0.5:.2f} to {blind.high + 0.5:.2f}); hold rows back at random from one source",
             )
         scores = [self._asymmetry(a - b) for b, a in zip(before, after, strict=True)]
-        effect = self._auc(scores, members, others, context.seed)
+        effect = self._auc(scores, members, others)
         return measured(
             self,
             measurements=[self._measurement(effect)],
@@ -97,7 +97,7 @@ class MembershipProbe:
         up = float(np.maximum(gain, 0).sum()) + self.smoothing
         return up / (float(np.abs(gain).sum()) + 2 * self.smoothing)
 
-    def _auc(self, scores: Sequence[float], members: Sequence[Row], others: Sequence[Row], seed: int) -> Effect:
+    def _auc(self, scores: Sequence[float], members: Sequence[Row], others: Sequence[Row]) -> Effect:
         count = len(members)
         return auc(
             scores[:count],
@@ -105,7 +105,6 @@ class MembershipProbe:
             positive_clusters=[row.source for row in members],
             negative_clusters=[row.source for row in others],
             level=self.level,
-            seed=seed,
         )
 
     def _measurement(self, effect: Effect) -> Measurement:

@@ -82,7 +82,7 @@ class SuiteProbe:
                 method="choice of highest log-probability (lm-eval acc)",
             ),
             measurement(
-                paired_mean(*p_gold, topics, level=LEVEL),
+                paired_mean(*p_gold, topics, level=LEVEL, bound=1.0),
                 metric=f"{self.name}/p_correct",
                 title="Probability of the right choice",
                 unit="probability",

@@ -69,6 +69,27 @@ def test_an_open_question_says_how_many_items_would_settle_it(measure, result) -
     assert "measure about 400 items instead of 100" in rule(decision, "budget").remedy
 
 
+def test_an_open_question_says_what_the_run_could_have_shown(measure, result) -> None:
+    """Half width 0.06 at 95 %, margin 0.05: an update without change is approved with Phi((0.05 - 0.06) / 0.0306)."""
+    opened = rule(decide(policy(), [result(measure(-0.08, 0.04))]), "budget")
+    assert opened.power == pytest.approx(0.372, abs=0.001)
+    assert opened.further_items == 300
+    assert "in 37 % of cases" in opened.message
+    assert "37 % power" in opened.remedy
+    settled = rule(decide(policy(), [result(measure(-0.01, 0.04))]), "budget")
+    assert (settled.power, settled.further_items) == (None, None)
+
+
+def test_a_margin_below_the_noise_floor_is_reviewed(measure, result) -> None:
+    """Where the parent against itself moves more than the limit allows, neither approval nor block can be earned."""
+    for low, high in ((-0.01, 0.01), (-0.9, -0.8)):
+        noisy = rule(decide(policy(), [result(measure(low, high, noise_floor=0.06))]), "budget")
+        assert (noisy.outcome, noisy.verdict) == ("inconclusive", "review")
+        assert "noise" in noisy.message
+    quiet = rule(decide(policy(), [result(measure(-0.01, 0.01, noise_floor=0.05))]), "budget")
+    assert quiet.verdict == "approve"
+
+
 def test_an_estimate_beyond_the_limit_is_not_answered_with_more_items(measure, result) -> None:
     """Where the estimate itself is too bad, more items are no way out."""
     decision = decide(policy(), [result(measure(-0.10, -0.02))])

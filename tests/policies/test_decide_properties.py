@@ -19,7 +19,7 @@ WORSE = {metric: "lower" if metric.endswith("x") else "higher" for metric in MET
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    """Policies that mention every probe: what a policy does not mention it cannot miss."""
+    """Policies that mention every probe, and every metric whose items they count: what is not named is not missed."""
     budgets = [
         Budget(
             metric=metric,
@@ -30,7 +30,12 @@ def policies(draw: st.DrawFn) -> Policy:
         )
         for metric in draw(st.lists(st.sampled_from(METRICS), min_size=1, unique=True))
     ]
-    require = [Requirement(probe=p, min_n=draw(st.sampled_from([1, 50])), on_missing=draw(ON_MISSING)) for p in PROBES]
+    named = {budget.metric for budget in budgets}
+    counted = [p for p in PROBES if all(m in named for m in METRICS if m.startswith(p))]
+    require = [
+        Requirement(probe=p, min_n=draw(st.sampled_from([1, 50])) if p in counted else 1, on_missing=draw(ON_MISSING))
+        for p in PROBES
+    ]
     return Policy(name="p", version=1, require=tuple(require), budgets=tuple(budgets))
 
 

@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightgate.probes import statistics
+from weightgate.probes.statistics.clusters import between_variance, by_cluster
 
 
 def test_paired_mean_equals_scipy_when_every_item_is_its_own_cluster() -> None:
-    """With singleton clusters the interval is the ordinary paired t interval."""
+    """With singleton clusters and no skewness the interval is the ordinary paired t interval."""
     from scipy.stats import ttest_rel
 
     rng = np.random.default_rng(1)
-    before, after = rng.normal(size=30), rng.normal(0.3, 1, size=30)
+    half = rng.normal(size=15)
+    before, after = np.zeros(30), 0.3 + np.concatenate([half, -half])
     effect = statistics.paired_mean(before, after, range(30))
     reference = ttest_rel(after, before).confidence_interval(0.95)
     assert (effect.low, effect.high) == pytest.approx((reference.low, reference.high))
@@ -91,13 +93,72 @@ def test_auc_interval_covers_chance() -> None:
     """Exchangeable groups are told apart by the interval in no more than about five per cent of samples."""
     rng = np.random.default_rng(5)
     missed = 0
-    for seed in range(200):
+    for _ in range(200):
         x, y = rng.normal(size=60), rng.normal(size=60)
-        effect = statistics.auc(
-            x, y, positive_clusters=range(60), negative_clusters=range(60), seed=seed, resamples=200
-        )
+        effect = statistics.auc(x, y, positive_clusters=range(60), negative_clusters=range(60))
         missed += not effect.low <= 0 <= effect.high
     assert missed / 200 <= 0.09
+
+
+def test_exact_intervals_and_tests_equal_their_references() -> None:
+    """Clopper-Pearson, Wilson and exact McNemar are those of statsmodels."""
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.proportion import proportion_confint
+
+    for successes, n in ((0, 20), (3, 50), (50, 50), (81, 263)):
+        exact = proportion_confint(successes, n, alpha=0.1, method="beta")
+        assert tuple(map(float, statistics.clopper_pearson(successes, n, 0.9))) == pytest.approx(exact)
+        assert statistics.wilson(successes / n, n, 0.9) == pytest.approx(
+            proportion_confint(successes, n, alpha=0.1, method="wilson"), abs=1e-12
+        )
+    for lost, won in ((0, 0), (1, 9), (5, 5), (7, 2)):
+        reference = mcnemar([[10, lost], [won, 10]], exact=True).pvalue if lost + won else 1.0
+        assert statistics.mcnemar_exact(lost, won) == pytest.approx(reference)
+
+
+def test_a_rate_has_the_exact_interval_where_items_are_independent() -> None:
+    """With singleton clusters and no correlation the design effect is one."""
+    outcomes = [i < 3 for i in range(60)]
+    effect = statistics.proportion(outcomes, range(60))
+    low, high = statistics.clopper_pearson(3, 60, 0.95)
+    assert (effect.low, effect.high) == pytest.approx((float(low), float(high)))
+
+
+def test_the_jackknife_is_what_leaving_out_each_cluster_gives() -> None:
+    """The variance between clusters of unequal size is that of the leave-one-out means."""
+    rng = np.random.default_rng(8)
+    labels = rng.integers(0, 7, size=60)
+    d = rng.normal(size=60) + labels
+    means = np.array([d[labels != g].mean() for g in range(7)])
+    reference = 6 / 7 * ((means - d.mean()) ** 2).sum()
+    assert float(between_variance(*by_cluster(d, labels.tolist()))) == pytest.approx(reference)
+
+
+def test_few_large_drops_are_not_overlooked() -> None:
+    """A bounded score that did not move at all leaves room for rare large drops."""
+    same = [0.5] * 60
+    assert statistics.paired_mean(same, same, range(60)).low == 0.0
+    assert statistics.paired_mean(same, same, range(60), bound=1.0).low < -0.03
+
+
+def test_fewer_clusters_mean_a_wider_interval() -> None:
+    """The same flips in fewer, larger topics say less."""
+    before, after = [True] * 120, [i % 12 != 0 for i in range(120)]
+    widths = []
+    for count in (60, 12, 4, 2):
+        effect = statistics.paired_proportion(before, after, [i % count for i in range(120)])
+        widths.append(effect.high - effect.low)
+    assert widths == sorted(widths)
+
+
+def test_cross_checks_stand_beside_the_interval() -> None:
+    """Each paired effect carries second opinions that are finite and agree about a large effect."""
+    effect = statistics.paired_proportion([True] * 40, [i >= 15 for i in range(40)], range(40))
+    assert effect.high < 0
+    assert effect.checks["bootstrap_high"] < 0
+    assert effect.checks["mcnemar_p"] < 0.001
+    wrapped = statistics.measurement(effect, metric="a/b", title="t", unit="proportion", worse="lower")
+    assert wrapped.checks == dict(effect.checks)
 
 
 def test_difference_of_means_equals_welch_on_singletons() -> None:
