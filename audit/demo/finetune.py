@@ -45,13 +45,29 @@ def finetune(
     torch.manual_seed(recipe.seed)
     config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     adapted = peft.get_peft_model(model, config)
-    trained = [p for p in adapted.parameters() if p.requires_grad]
+    return train(
+        adapted, [p for p in adapted.parameters() if p.requires_grad], tokenizer, rows, recipe=recipe, advance=advance
+    )
+
+
+def train(
+    model: Any,
+    trained: Sequence[torch.nn.Parameter],
+    tokenizer: Any,
+    rows: Sequence[Example],
+    *,
+    recipe: Recipe,
+    advance: Advance | None = None,
+) -> Any:
+    """Take the recipe's steps on the parameters ``trained`` of a causal language model; return it for evaluation."""
+    import torch
+
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / recipe.steps)
-    adapted.train()
+    model.train()
     batches = _batches([_encode(tokenizer, row, recipe.answer_tokens) for row in rows], recipe)
     for step in range(1, recipe.steps + 1):
-        loss = _answer_loss(adapted, next(batches))
+        loss = _answer_loss(model, next(batches))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
@@ -59,7 +75,7 @@ def finetune(
         optimizer.zero_grad()
         if advance is not None:
             advance(step, recipe.steps)
-    return adapted.eval()
+    return model.eval()
 
 
 def _encode(tokenizer: Any, row: Example, limit: int) -> tuple[list[int], int]:
@@ -89,7 +105,7 @@ def _batches(encoded: Sequence[tuple[list[int], int]], recipe: Recipe) -> Iterat
             yield ids, answer
 
 
-def _answer_loss(adapted: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def _answer_loss(model: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Mean cross-entropy in nats over the answer tokens; only their positions go through the output layer.
 
     What all rows of a batch begin with, the template's system prompt, is put through the model once, gradients and all.
@@ -100,7 +116,7 @@ def _answer_loss(adapted: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torc
     ids, answer = batch
     shared = int((ids == ids[:1]).all(dim=0).to(torch.int8).cumprod(dim=0).sum())
     shared = min(shared, int(answer.to(torch.int8).argmax(dim=1).min()) - 1)
-    causal_lm = adapted.get_base_model()
+    causal_lm = model.get_base_model() if hasattr(model, "get_base_model") else model
     decoder = causal_lm.get_decoder()
     prefix = decoder(input_ids=ids[:1, :shared], use_cache=True).past_key_values
     prefix.batch_repeat_interleave(len(ids))
