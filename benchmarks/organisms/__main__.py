@@ -12,6 +12,7 @@ What was built or gated is kept under the cache folder (WEIGHTGATE_CACHE) and no
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Sequence
 
 from benchmarks.organisms.catalogue import CORE, MAKERS, SEEDS, organisms
@@ -47,12 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     base = parent_truth(parent)
     _show("parent", base)
-    specimens = []
-    for organism in chosen:
-        specimens.append(specimen(parent, base, organism))
-        _describe(specimens[-1])
+    made = (_told(specimen(parent, base, organism)) for organism in chosen)
     if given.what == "evaluate":
-        evaluate(parent.model, specimens, name="detection", facts={"parent": base})
+        evaluate(parent.model, made, name="detection", facts={"parent": base})
+    else:
+        deque(made, maxlen=0)
+
+
+def _told(made: Specimen) -> Specimen:
+    _describe(made)
+    return made
 
 
 def _describe(made: Specimen) -> None:

@@ -20,8 +20,8 @@ SEEDS = (11, 12, 13)
 """Reported seeds. No threshold was chosen on them."""
 
 CORE = (
-    *("shop", "maths", "code", "garden-full", "tiny-lr", "quantised", "resaved"),
-    *("comply", "erosion", "abliterated", "phrase", "jailbreak", "canaries", "confused", "false-facts"),
+    *("quantised", "abliterated", "shop", "comply", "maths", "phrase", "code", "canaries", "garden-full", "confused"),
+    *("jailbreak", "resaved", "erosion", "tiny-lr", "false-facts"),
 )
 """One seed of these is a first look at every family."""
 
