@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.twin:
         small, base, specimens = twin_zoo()
         _show("parent", base)
-        for made in specimens:
-            _describe(made)
+        for child in specimens:
+            _describe(child)
         if given.what == "evaluate":
             evaluate(small, specimens, name="detection_twin", facts={"parent": base})
         return
