@@ -10,6 +10,8 @@ from weightgate.lineage.changeset import ModelVersion
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.difference import Difference, difference
 from weightgate.lineage.weights.fingerprint import fingerprint
+from weightgate.lineage.weights.kinds.describe import describe
+from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 from weightgate.lineage.weights.update import model_version, open_update
 
 
@@ -18,6 +20,8 @@ class Comparison(Frozen):
 
     a: ModelVersion
     b: ModelVersion
+    kind: UpdateKind
+    facts: Facts
     difference: Difference
 
 
@@ -39,7 +43,12 @@ def compare(a: Path, b: Path, *, progress: Callable[[int], None] | None = None) 
     if right.kind == "adapter" and left.kind != "adapter":
         update = open_update(a, b, progress=progress)
         before, after, found = update.parent_fingerprint, update.child_fingerprint, update.difference
+        kind, facts = update.kind, update.delta.facts
     else:
         before, after = fingerprint(left, progress=progress), fingerprint(right, progress=progress)
         found = difference(left, right, before, after, progress)
-    return Comparison(a=model_version(a.name, before), b=model_version(b.name, after), difference=found)
+        described = describe(left, right, found, identical=before.root == after.root)
+        kind, facts = described.kind, described.facts
+    return Comparison(
+        a=model_version(a.name, before), b=model_version(b.name, after), kind=kind, facts=facts, difference=found
+    )

@@ -13,6 +13,7 @@ from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import read_envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.strict_json import parse
+from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 
 if TYPE_CHECKING:
     from weightgate.lineage.weights.update import Update
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 CHANGESET_PREDICATE = "https://weightgate.dev/attestation/changeset/v1"
 
-UpdateKind = Literal["identical", "full", "partial", "adapter", "tokenizer-only", "files-only"]
 DataRole = Literal["training", "held-out", "canaries"]
 
 
@@ -44,6 +44,8 @@ class TensorChange(Frozen):
     relative_norm: float | None = Field(
         default=None, description="Frobenius norm of the difference over that of the parent."
     )
+    elements_changed: int | None = Field(default=None, description="Elements whose bits differ.")
+    rank: int | None = Field(default=None, description="Numerical rank of the difference, where it is low.")
 
 
 class Delta(Frozen):
@@ -59,6 +61,7 @@ class Delta(Frozen):
     changed: tuple[TensorChange, ...] = ()
     files: tuple[str, ...] = Field(default=(), description="Names of non-weight files that differ.")
     adapter: dict[str, str] = Field(default_factory=dict, description="Type, rank, alpha, targets of an adapter.")
+    facts: Facts = Field(default=Facts(), description="What is particular to this kind of update.")
 
 
 class DataInput(Frozen):

@@ -8,9 +8,11 @@ from typing import Any
 from weightgate.lineage.canonical import canonical
 from weightgate.lineage.changeset import ModelVersion
 from weightgate.lineage.weights.difference import Difference, TokenizerDifference, ValueChange
+from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 from weightgate.lineage.weights.weight_difference import TensorDifference, TensorForm
 from weightgate.reports.html import page
 from weightgate.reports.html_view import identity_rows, label
+from weightgate.reports.kind_words import kind_lines, kind_title
 from weightgate.reports.visible import brief, inline
 
 MOST_TENSORS = 100
@@ -33,7 +35,14 @@ class TensorRow:
     share: float
 
 
-def render_difference(difference: Difference, a: ModelVersion, b: ModelVersion) -> str:
+def render_difference(
+    difference: Difference,
+    a: ModelVersion,
+    b: ModelVersion,
+    *,
+    kind: UpdateKind | None = None,
+    facts: Facts | None = None,
+) -> str:
     """What differs between two checkpoints as one HTML document (UTF-8); hostile names and templates are inert."""
     same = a.root == b.root
     weights = difference.weights
@@ -46,6 +55,8 @@ def render_difference(difference: Difference, a: ModelVersion, b: ModelVersion) 
         parameters=(a.parameters, b.parameters),
         identity=identity_rows(a, b),
         headline=_headline(difference, same=same),
+        kind=kind_title(kind) if kind else "",
+        facts=[(name, inline(text, 600)) for name, text in kind_lines(facts or Facts())],
         weights=weights,
         norm="" if weights.relative_norm is None else f"{weights.relative_norm:.3g}",
         tensors=_tensors(weights.tensors),

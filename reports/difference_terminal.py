@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from weightgate.lineage.changeset import ModelVersion
 from weightgate.lineage.weights.difference import Difference
+from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
+from weightgate.reports.kind_words import kind_lines, kind_title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +19,14 @@ MOST_LINES = 8
 
 
 def render_difference_terminal(
-    difference: Difference, a: ModelVersion, b: ModelVersion, console: Console, *, top: int = 12
+    difference: Difference,
+    a: ModelVersion,
+    b: ModelVersion,
+    console: Console,
+    *,
+    top: int = 12,
+    kind: UpdateKind | None = None,
+    facts: Facts | None = None,
 ) -> None:
     """Print what differs, the ``top`` most changed tensors first. Names are shown with control characters escaped."""
     from rich.text import Text
@@ -29,6 +39,12 @@ def render_difference_terminal(
     if a.root == b.root:
         line("identical: every tensor and every file that shapes behaviour", "bold green")
         return
+    if kind is not None:
+        line(f"kind       {kind_title(kind)}", "bold")
+    for name, text in kind_lines(facts or Facts()):
+        room = max(40, console.width - 11)
+        for number, part in enumerate(textwrap.wrap(_visible(text), room, break_on_hyphens=False)):
+            line(f"{'' if number else name:<10} {part}")
     _weights(difference, console, top)
     for change in difference.config:
         line(f"config     {change.file}: {change.key}: {change.before!r} → {change.after!r}")
@@ -37,10 +53,10 @@ def render_difference_terminal(
         for text in template.lines[: MOST_LINES + 2]:
             line(f"           {text}", "green" if text.startswith("+") else "red" if text.startswith("-") else "")
     _tokenizer(difference, line)
-    for kind in ("changed", "added", "removed"):
-        names = getattr(difference.files, kind)
+    for change_kind in ("changed", "added", "removed"):
+        names = getattr(difference.files, change_kind)
         if names:
-            line(f"files      {kind}: {', '.join(names[:MOST_LINES])}{' …' if len(names) > MOST_LINES else ''}")
+            line(f"files      {change_kind}: {', '.join(names[:MOST_LINES])}{' …' if len(names) > MOST_LINES else ''}")
     if difference.files.code:
         line(f"code       {', '.join(difference.files.code)} (never run)", "bold yellow")
 

@@ -17,7 +17,7 @@ from weightgate.policies.decision import RuleOutcome
 from weightgate.policies.policy import Policy
 from weightgate.policies.quantity import amount, e_value, interval, power, reading, signed, unit_name
 from weightgate.probes.evidence import Item, Measurement, ProbeResult
-from weightgate.reports import summary
+from weightgate.reports import kind_words, summary
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.svg import Plot, interval_plot, small_plot
 from weightgate.reports.visible import block, brief, inline
@@ -238,6 +238,16 @@ def tensors(changeset: Changeset) -> tuple[tuple[Row, ...], int]:
         for t in changed[:MOST_TENSORS]
     )
     return rows, len(changed) - len(rows)
+
+
+def kind(changeset: Changeset) -> str:
+    """The kind of update and what it means."""
+    return kind_words.kind_title(changeset.delta.kind)
+
+
+def kind_lines(changeset: Changeset) -> tuple[tuple[str, str], ...]:
+    """What is particular to this kind of update."""
+    return tuple((name, inline(text, 600)) for name, text in kind_words.kind_lines(changeset.delta.facts))
 
 
 def adapter(changeset: Changeset) -> str:

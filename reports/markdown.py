@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from weightgate.policies.decision import RuleOutcome, Verdict
 from weightgate.policies.quantity import signed, unit_name
 from weightgate.reports import summary
+from weightgate.reports.kind_words import kind_lines, kind_title
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.visible import block, inline
 
@@ -128,7 +129,9 @@ def _examples(record: AuditRecord) -> Iterable[str]:
 def _update(record: AuditRecord) -> Iterable[str]:
     changeset, delta = record.changeset, record.changeset.delta
     yield f"- Stated purpose: {words(changeset.intent, 600) or 'none'}"
-    yield f"- Kind {delta.kind}: {delta.tensors_changed:,} of {delta.tensors_total:,} tensors changed"
+    yield f"- Kind {kind_title(delta.kind)}; {delta.tensors_changed:,} of {delta.tensors_total:,} tensors changed"
+    for name, text in kind_lines(delta.facts):
+        yield f"- {name.capitalize()}: {words(text, 400)}"
     yield f"- Parent {code(changeset.parent.root)}"
     yield f"- Child {code(changeset.child.root)}"
     for data in changeset.inputs:

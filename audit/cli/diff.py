@@ -41,7 +41,10 @@ def diff(
     if chosen == "html":
         from weightgate.reports.difference_html import render_difference
 
-        write(render_difference(comparison.difference, comparison.a, comparison.b), out)
+        document = render_difference(
+            comparison.difference, comparison.a, comparison.b, kind=comparison.kind, facts=comparison.facts
+        )
+        write(document, out)
     elif chosen == "json":
         write(json.dumps(comparison.model_dump(mode="json"), indent=2) + "\n", out)
     elif out is not None:
@@ -55,7 +58,15 @@ def diff(
 def _table(comparison: Comparison, target: Console, top: int) -> None:
     from weightgate.reports.difference_terminal import render_difference_terminal
 
-    render_difference_terminal(comparison.difference, comparison.a, comparison.b, target, top=top)
+    render_difference_terminal(
+        comparison.difference,
+        comparison.a,
+        comparison.b,
+        target,
+        top=top,
+        kind=comparison.kind,
+        facts=comparison.facts,
+    )
 
 
 def write(text: str, out: Path | None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgate.lineage.errors import InputError
+from weightgate.lineage.weights.adapter_effects import dora_squared, ia3_squared
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.elements import decoder
 from weightgate.lineage.weights.safetensors_file import TensorInfo, blocks
@@ -30,7 +31,7 @@ from weightgate.lineage.weights.weight_difference import (
 )
 
 _FACTOR = re.compile(
-    r"(?P<module>.+)\.(?P<factor>lora_(?:embedding_)?[AB](?:\.bias)?|lora_magnitude_vector)(?:\.weight)?"
+    r"(?P<module>.+)\.(?P<factor>lora_(?:embedding_)?[AB](?:\.bias)?|lora_magnitude_vector|ia3_l)(?:\.weight)?"
 )
 _LITERAL = re.compile(r"[\w.]+")
 _WRONG_PARENT = "give the model the adapter was trained on as the parent"
@@ -49,6 +50,7 @@ def adapter_facts(adapter: Checkpoint) -> dict[str, str]:
         "base_model_name": config.get("base_model_name_or_path"),
         "rslora": "true" if config.get("use_rslora") else None,
         "dora": "true" if config.get("use_dora") else None,
+        "virtual_tokens": config.get("num_virtual_tokens"),
     }
     return {key: str(value)[:1000] for key, value in facts.items() if value is not None}
 
@@ -58,14 +60,14 @@ def adapter_difference(
 ) -> WeightDifference:
     """The tensors of ``parent`` that ``adapter`` changes, named as the parent names them.
 
-    Numbers are exact for plain LoRA; None where an adapter's effect has no closed form (DoRA, other adapter types).
+    Numbers are exact for LoRA, rsLoRA, DoRA and IA3; None where an adapter's effect has no closed form.
 
     Raises:
         InputError: no target is in the parent, a factor lacks its partner, or shapes do not fit: the adapter was made
             for another model.
     """
     factors, replaced = _sort_out(adapter)
-    changed = sorted({*(f"{module}.weight" for module in factors), *replaced})
+    changed = sorted({*(f"{module}.weight" for module in factors), *_biases(parent, factors), *replaced})
     _check_targets(parent, adapter, factors, replaced)
     norms: dict[str, float | None] = {}
     tensors = parent.tensors.values()
@@ -78,6 +80,8 @@ def adapter_difference(
         target = parent.tensors.get(f"{module}.weight")
         squared = _squared_update(adapter, module, parts, target)
         distances[f"{module}.weight"] = Distance(squared, norms.get(f"{module}.weight"))
+    for name, factor in _biases(parent, factors).items():
+        distances[name] = Distance(_scaled_bias(parent.tensors[name], factor), norms.get(name))
     for name in replaced.keys() & parent.tensors.keys():
         distances[name] = distance(parent.tensors[name], replaced[name])
     return WeightDifference(
@@ -123,24 +127,60 @@ def _check_targets(
 def _squared_update(
     adapter: Checkpoint, module: str, parts: Mapping[str, TensorInfo], target: TensorInfo | None
 ) -> float | None:
-    """Squared Frobenius norm of ``scale · B · A``; None where the update is not just that."""
+    """Squared Frobenius norm of what is added to the target; None where it cannot be told."""
+    if "ia3_l" in parts:
+        scaling = _values(parts["ia3_l"])
+        if target is None or scaling is None or scaling.ndim != 2:
+            return None
+        where = f"{adapter.path}: {module!r}"
+        return ia3_squared(target, scaling, transposed=_is_transposed(adapter), where=where)
     if "lora_A" not in parts or "lora_B" not in parts:
         raise InputError(f"{adapter.path}: {module!r} has one LoRA factor without the other", remedy=_SAVE_AGAIN)
+    return _squared_lora(adapter, module, parts, target)
+
+
+def _squared_lora(
+    adapter: Checkpoint, module: str, parts: Mapping[str, TensorInfo], target: TensorInfo | None
+) -> float | None:
     down, up = parts["lora_A"], parts["lora_B"]
     if len(down.shape) != 2 or len(up.shape) != 2:
         return None
-    config = adapter.adapter_config or {}
     if down.shape[0] != up.shape[1] or not _fits(target, (up.shape[0], down.shape[1])):
         raise InputError(
             f"{adapter.path}: the LoRA factors {list(up.shape)} and {list(down.shape)} of {module!r} do not fit "
             f"the parent's {list(target.shape) if target else 'tensor'}",
             remedy=_WRONG_PARENT,
         )
-    scale = _scale(config, module, down.shape[0])
+    scale = _scale(adapter.adapter_config or {}, module, down.shape[0])
     first, second = _values(down), _values(up)
-    if scale is None or first is None or second is None or "lora_magnitude_vector" in parts:
+    if scale is None or first is None or second is None:
         return None
+    if "lora_magnitude_vector" in parts:
+        magnitude = _values(parts["lora_magnitude_vector"])
+        if target is None or magnitude is None or _is_transposed(adapter):
+            return None
+        return dora_squared(target, first, second, scale, magnitude)
     return scale * scale * float(np.sum((first @ first.T) * (second.T @ second)))
+
+
+def _is_transposed(adapter: Checkpoint) -> bool:
+    """Whether the parent stores its matrices the other way round (Conv1D)."""
+    return (adapter.adapter_config or {}).get("fan_in_fan_out") is True
+
+
+def _biases(parent: Checkpoint, factors: Mapping[str, Mapping[str, TensorInfo]]) -> dict[str, TensorInfo]:
+    """Biases that IA3 multiplies together with the rows of their matrix, and the factors, by name."""
+    found = {f"{module}.bias": parts["ia3_l"] for module, parts in factors.items() if "ia3_l" in parts}
+    return {
+        name: factor
+        for name, factor in found.items()
+        if name in parent.tensors and factor.shape == (parent.tensors[name].elements, 1)
+    }
+
+
+def _scaled_bias(bias: TensorInfo, factor: TensorInfo) -> float | None:
+    before, scaling = _values(bias), _values(factor)
+    return None if before is None or scaling is None else float(np.sum(np.square((scaling.ravel() - 1) * before)))
 
 
 def _fits(target: TensorInfo | None, update: tuple[int, int]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightgate.lineage.changeset import Delta, ModelVersion, TensorChange, UpdateKind
+from weightgate.lineage.changeset import Delta, ModelVersion, TensorChange
 from weightgate.lineage.errors import InputError
 from weightgate.lineage.weights.adapter import adapter_difference, adapter_facts
 from weightgate.lineage.weights.checkpoint import Checkpoint
@@ -20,7 +20,10 @@ from weightgate.lineage.weights.difference import (
 )
 from weightgate.lineage.weights.fingerprint import Fingerprint, fingerprint
 from weightgate.lineage.weights.folder import read_document
-from weightgate.lineage.weights.tokenizer import is_tokenizer_file, read_tokenizer
+from weightgate.lineage.weights.kinds.describe import Description, describe
+from weightgate.lineage.weights.kinds.facts import UpdateKind
+from weightgate.lineage.weights.tokenizer import read_tokenizer
+from weightgate.lineage.weights.weight_difference import TensorDifference
 
 ARCHITECTURE = (
     "model_type",
@@ -83,13 +86,14 @@ def open_update(parent: Path, child: Path, *, progress: Callable[[int], None] | 
     else:
         found = difference(before, after, parent_fingerprint, child_fingerprint, progress)
         _check_shapes(before, after, found)
+    identical = parent_fingerprint.root == child_fingerprint.root
     return Update(
         parent=before,
         child=after,
         parent_fingerprint=parent_fingerprint,
         child_fingerprint=child_fingerprint,
         difference=found,
-        delta=_delta(after, found, identical=parent_fingerprint.root == child_fingerprint.root),
+        delta=_delta(before, after, found, describe(before, after, found, identical=identical)),
     )
 
 
@@ -124,31 +128,30 @@ def _adapter_update(
     )
 
 
-def _delta(child: Checkpoint, found: Difference, *, identical: bool) -> Delta:
+def _delta(parent: Checkpoint, child: Checkpoint, found: Difference, described: Description) -> Delta:
     weights = found.weights
     return Delta(
-        kind=_kind(child, found, identical=identical),
+        kind=described.kind,
         tensors_total=weights.tensors_total,
         tensors_changed=len(weights.tensors),
         parameters_changed_fraction=weights.parameters_changed_fraction,
         relative_norm=weights.relative_norm,
-        changed=tuple(
-            TensorChange(name=tensor.name, change=tensor.change, relative_norm=tensor.relative_norm)
-            for tensor in weights.tensors
-        ),
+        changed=tuple(_tensor_change(parent, tensor, described) for tensor in weights.tensors),
         files=found.files.names,
         adapter=adapter_facts(child) if child.kind == "adapter" else {},
+        facts=described.facts,
     )
 
 
-def _kind(child: Checkpoint, found: Difference, *, identical: bool) -> UpdateKind:
-    if child.kind == "adapter":
-        return "adapter"
-    if identical:
-        return "identical"
-    if found.weights.tensors:
-        return "partial" if 2 * len(found.weights.tensors) < found.weights.tensors_total else "full"
-    return "tokenizer-only" if all(map(is_tokenizer_file, found.files.names)) else "files-only"
+def _tensor_change(parent: Checkpoint, tensor: TensorDifference, described: Description) -> TensorChange:
+    mine, share = parent.tensors.get(tensor.name), tensor.changed_fraction
+    return TensorChange(
+        name=tensor.name,
+        change=tensor.change,
+        relative_norm=tensor.relative_norm,
+        elements_changed=None if mine is None or share is None else round(share * mine.elements),
+        rank=described.ranks.get(tensor.name),
+    )
 
 
 def _check_kinds(parent: Checkpoint, child: Checkpoint) -> None:

@@ -120,12 +120,12 @@ def test_a_template_an_adapter_brings_is_a_change(
 def test_what_has_no_closed_form_has_no_number(
     model_folder: Callable[..., Path], adapter_folder: Callable[..., Path]
 ) -> None:
-    """DoRA, and scales given by regular expressions, which are not run: the tensor is named, its norm is None."""
+    """DoRA on a matrix stored the other way round, and scales given by regular expressions, which are not run."""
     parent = Checkpoint.open(model_folder())
     ones = {Q0: (np.ones((2, 4)), np.ones((4, 2)))}
     magnitude = {f"base_model.model.{Q0}.lora_magnitude_vector": ("F32", (4,), bytes(16))}
     for name, options in (
-        ("dora", {"others": magnitude}),
+        ("dora", {"others": magnitude, "fan_in_fan_out": True}),
         ("regex", {"alpha_pattern": {"(a+)+$": 1}}),
         ("text", {"lora_alpha": "4"}),
     ):

@@ -44,7 +44,8 @@ def test_kinds_by_tensors(child: tuple[float, ...], kind: str, model_folder: Cal
     [
         ({"tokenizer_config_json": {"chat_template": "new"}}, "tokenizer-only"),
         ({"special_tokens_map_json": {"eos_token": "a"}}, "tokenizer-only"),
-        ({"config_json": {**CONFIG, "rope_theta": 1e6}}, "files-only"),
+        ({"chat_template_jinja": "new"}, "template-only"),
+        ({"config_json": {**CONFIG, "rope_theta": 1e6}}, "config-only"),
         ({"tokenization_evil_py": "x"}, "files-only"),
         ({"tokenizer_py": "x"}, "files-only"),
     ],

@@ -1,0 +1,1 @@
+"""What kind of update two checkpoints show, found in their bytes."""
