@@ -12,6 +12,7 @@ from weightgate.audit.environment import describe_environment, require_extra
 from weightgate.audit.inputs import Inputs, load_inputs, parent_link
 from weightgate.audit.measure import measure
 from weightgate.audit.progress import Progress, Silent
+from weightgate.audit.row_index import index_name
 from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPORT_HTML, REPORT_MARKDOWN, RunFolder, plan_of
 from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import build_changeset, statement
@@ -48,6 +49,7 @@ def gate(
     probes: Sequence[str] = ("*",),
     controls: bool = True,
     resume: bool = False,
+    row_index: bool = True,
     progress: Progress | None = None,
 ) -> tuple[AuditRecord, Path]:
     """Audit the update from ``parent`` to ``child``; return the signed record and the folder it was written to.
@@ -69,6 +71,7 @@ def gate(
         probes: Shell-style patterns of probe names.
         controls: Run every probe on a pair with its defect planted first.
         resume: Continue an unfinished run folder; what was scored is not scored again.
+        row_index: Keep the digests of the training rows in the run folder, by which rows are traced.
         progress: Receives the steps.
 
     Raises:
@@ -105,6 +108,8 @@ def gate(
     )
     payload = statement(changeset)
     folder.write(CHANGESET, sign(payload, signer).to_bytes())
+    if row_index and inputs.data is not None and inputs.data.row_set is not None:
+        folder.write(index_name(inputs.data.row_set.root.hex()), inputs.data.row_set.to_bytes())
 
     engine = Engine.open(update, cache=ScoreCache.default(), deadline=deadline, progress=say.advance)
     context = ProbeContext(

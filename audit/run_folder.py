@@ -52,6 +52,7 @@ class RunFolder:
     def write(self, name: str, data: bytes) -> None:
         """Write one file so that it is either whole or absent, whatever happens meanwhile."""
         target = self.path / name
+        target.parent.mkdir(exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
         with temporary.open("wb") as file:
             file.write(data)

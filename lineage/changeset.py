@@ -73,7 +73,8 @@ class DataInput(Frozen):
     rows: int
     rows_root: str = Field(description="Merkle root over the canonical rows: proves that a row was in the data.")
     rows_set_root: str | None = Field(
-        default=None, description="Root over their sorted digests: proves also that a row was not in the data."
+        default=None,
+        description="Root over sorted digests of what the rows say: proves what is in it and what is not.",
     )
     sources: tuple[DataSource, ...] = Field(default=(), description="Where the rows were read.")
 

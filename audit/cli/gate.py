@@ -51,6 +51,7 @@ def gate(
     probes: Annotated[str, typer.Option(help="Comma-separated name patterns, for example 'alignment.*'.")] = "*",
     controls: Annotated[bool, typer.Option(help="Check every probe on a planted defect.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False,
+    row_index: Annotated[bool, typer.Option(help="Keep digests of the training rows, to trace rows by.")] = True,
     advisory: Annotated[bool, typer.Option("--advisory", help="Say what the verdict would be, but exit 0.")] = False,
 ) -> None:
     """Audit the update PARENT → CHILD, decide by policy, sign the verdict and write the reports.
@@ -77,6 +78,7 @@ def gate(
             probes=tuple(p.strip() for p in probes.split(",") if p.strip()),
             controls=controls,
             resume=resume,
+            row_index=row_index,
             progress=say,
         )
     from weightgate.reports.terminal import render_terminal

@@ -49,9 +49,9 @@ def options(
 
 
 def _register() -> None:
-    from weightgate.audit.cli import demo, diff, gate, keygen, pack, probes, report, sign, verify
+    from weightgate.audit.cli import demo, diff, gate, keygen, pack, probes, report, rows, sign, trace, verify
 
-    for module in (gate, diff, verify, sign, report, pack, probes, keygen, demo):
+    for module in (gate, diff, verify, sign, report, pack, rows, trace, probes, keygen, demo):
         module.register(app)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from weightgate.lineage.changeset import DataInput, DataRole
 from weightgate.lineage.data.location import FORMS
 from weightgate.lineage.data.origin import resolve
 from weightgate.lineage.data.resolved import LocalFile, Resolved
-from weightgate.lineage.data.row_set import RowSet
+from weightgate.lineage.data.row_set import RowSet, row_digest
 from weightgate.lineage.data.rows import SHAPES, Row, canary_fields, label, row_content
 from weightgate.lineage.data.source import DataFile, DataSource, bounded, dir_hash
 from weightgate.lineage.data.tables import MAX_ROW_BYTES, Digest, RawRow, read_table, without_nulls
@@ -38,7 +37,7 @@ class Dataset:
     rows_root: str
     """RFC 6962 Merkle root over the canonical rows in their order."""
     row_set: RowSet | None = None
-    """The digests of the rows, sorted; None for rows that were not read from files."""
+    """Digests of what the rows say, sorted; None for rows that were not read from files."""
     sources: tuple[DataSource, ...] = ()
 
 
@@ -91,7 +90,7 @@ class _Reading:
             rows=tuple(self.rows.values()),
             sha256=digests[0] if len(digests) == 1 else digest(digests),
             rows_root=merkle.root(self.entries).hex(),
-            row_set=RowSet.of(sha256(entry).digest() for entry in self.entries),
+            row_set=RowSet.of(row_digest(row.messages, row.text) for row in self.rows.values()),
             sources=sources,
         )
 

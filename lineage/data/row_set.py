@@ -1,20 +1,19 @@
 """The rows of a data set as a set: a sorted Merkle tree that proves of a row that it is there, or that it is not.
 
-The leaves are the SHA-256 digests of the canonical rows, each once, in ascending order (RFC 6962 tree). A digest that
-is missing would have to stand between two leaves that are neighbours: showing these two is a proof of absence. The
-root binds the number of leaves, since positions mean nothing without it.
+The leaves are digests of what the rows say, each once, in ascending order (RFC 6962 tree). A digest that is missing
+would have to stand between two leaves that are neighbours: showing these two is a proof of absence. The root binds the
+number of leaves, since positions mean nothing without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from weightgate.lineage.canonical import canonical
-from weightgate.lineage.data.tables import without_nulls
 from weightgate.lineage.errors import IntegrityError
 from weightgate.lineage.weights import merkle
 
@@ -75,13 +74,12 @@ class RowSet:
         return tuple(Leaf(i, self.digests[i], merkle.inclusion_proof(self.digests, i)) for i in wanted)
 
 
-def row_digest(document: object) -> bytes:
-    """SHA-256 of a row in canonical form: RFC 8785 without members that are null.
+def row_digest(messages: Sequence[tuple[str, str]], text: str) -> bytes:
+    """SHA-256 of what a row says, in canonical JSON: the list of its [role, content] pairs, or its plain text.
 
-    Raises:
-        InputError: it has no canonical form.
+    The shape, the row's id and other members do not count: the question is whether these words were learned.
     """
-    return hashlib.sha256(canonical(without_nulls(document))).digest()
+    return hashlib.sha256(canonical([list(turn) for turn in messages] if messages else text)).digest()
 
 
 def commitment(size: int, tree: bytes) -> bytes:

@@ -109,7 +109,7 @@ def test_hashes(write: Write) -> None:
         "sha256": found.sha256,
         "rows": 5,
         "rows_root": found.rows_root,
-        "rows_set_root": RowSet.of(hashlib.sha256(entry).digest() for entry in entries).root.hex(),
+        "rows_set_root": RowSet.of(hashlib.sha256(canonical(row["text"])).digest() for row in rows).root.hex(),
         "sources": (
             {
                 "kind": "file",
