@@ -49,9 +49,9 @@ def options(
 
 
 def _register() -> None:
-    from weightgate.audit.cli import demo, diff, gate, keygen, pack, probes, report, rows, sign, trace, verify
+    from weightgate.audit.cli import cache, demo, diff, gate, keygen, pack, probes, report, rows, sign, trace, verify
 
-    for module in (gate, diff, verify, sign, report, pack, rows, trace, probes, keygen, demo):
+    for module in (gate, diff, verify, sign, report, pack, rows, trace, probes, keygen, cache, demo):
         module.register(app)
 
 

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,9 +32,23 @@ CREATE TABLE IF NOT EXISTS answers (
     sha256 TEXT NOT NULL,
     size INTEGER NOT NULL,
     used INTEGER NOT NULL,
-    blob BLOB NOT NULL
+    blob BLOB NOT NULL,
+    model TEXT NOT NULL DEFAULT ''
 )
 """
+_ADD_MODEL = "ALTER TABLE answers ADD COLUMN model TEXT NOT NULL DEFAULT ''"  # files made before models were noted
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the cache holds of one model."""
+
+    model: str
+    """Fingerprint root; that of the parent too for an adapter, joined by +; empty where it was not noted."""
+    entries: int
+    bytes: int
+    last_used: str
+    """Day, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,7 @@ class ScoreCache:
             self._database.execute("PRAGMA synchronous=NORMAL")
             with self._database:
                 self._database.execute(_SCHEMA)
+            self._note_models()
 
     @classmethod
     def default(cls) -> Self:
@@ -100,15 +116,16 @@ class ScoreCache:
         self._misses += len(wanted) - len(found)
         return found
 
-    def put_many(self, answers: Mapping[str, Arrays]) -> None:
-        """Keep answers in one transaction: all of them or, if the process dies, none."""
+    def put_many(self, answers: Mapping[str, Arrays], *, model: str = "") -> None:
+        """Keep answers of ``model`` in one transaction: all of them or, if the process dies, none."""
         today = int(time.time()) // _SECONDS_PER_DAY
         rows = []
         for key, arrays in answers.items():
             blob = _encode(arrays)
-            rows.append((key, hashlib.sha256(blob).hexdigest(), len(blob), today, blob))
+            rows.append((key, hashlib.sha256(blob).hexdigest(), len(blob), today, blob, model))
+        insert = "INSERT OR REPLACE INTO answers (key, sha256, size, used, blob, model) VALUES (?, ?, ?, ?, ?, ?)"
         with self._sqlite_errors(), self._database:
-            self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
+            self._database.executemany(insert, rows)
 
     def drop(self, keys: Sequence[str]) -> None:
         """Delete entries found to be damaged or of the wrong shape, and count them."""
@@ -132,13 +149,24 @@ class ScoreCache:
         self.drop(damaged)
         return len(damaged)
 
-    def gc(self, max_bytes: int) -> int:
-        """Delete the answers unused for longest until at most ``max_bytes`` of them are left; returns how many went."""
+    def holdings(self) -> list[Holding]:
+        """What is held of each model, the largest first."""
+        query = "SELECT model, COUNT(*), SUM(size), MAX(used) FROM answers GROUP BY model ORDER BY 3 DESC, 1"
+        with self._sqlite_errors():
+            rows = self._database.execute(query).fetchall()
+        return [Holding(model, count, size, _day(used)) for model, count, size, used in rows]
+
+    def gc(self, max_bytes: int | None = None, *, unused_days: int | None = None) -> int:
+        """Delete the answers unused for ``unused_days`` days and more, then those unused for longest until at most
+        ``max_bytes`` are left; returns how many went."""
+        today = int(time.time()) // _SECONDS_PER_DAY
         with self._sqlite_errors():
             kept, doomed = 0, []
-            for key, size in self._database.execute("SELECT key, size FROM answers ORDER BY used DESC, rowid DESC"):
+            query = "SELECT key, size, used FROM answers ORDER BY used DESC, rowid DESC"
+            for key, size, used in self._database.execute(query):
                 kept += size
-                if kept > max_bytes:
+                is_old = unused_days is not None and today - used >= unused_days
+                if is_old or (max_bytes is not None and kept > max_bytes):
                     doomed.append((key,))
             with self._database:
                 self._database.executemany("DELETE FROM answers WHERE key = ?", doomed)
@@ -156,6 +184,15 @@ class ScoreCache:
             query = f"SELECT key, sha256, used, blob FROM answers WHERE key IN ({marks})"  # noqa: S608 - only marks
             yield from self._database.execute(query, part)
 
+    def _note_models(self) -> None:
+        """Add the column of models to a file without it; another process may be doing the same."""
+        if "model" not in {row[1] for row in self._database.execute("PRAGMA table_info(answers)")}:
+            try:
+                self._database.execute(_ADD_MODEL)
+            except sqlite3.OperationalError as error:
+                if "duplicate column" not in str(error):
+                    raise
+
     @contextmanager
     def _sqlite_errors(self) -> Iterator[None]:
         try:
@@ -168,6 +205,10 @@ class ScoreCache:
             f"cannot use the score cache {self.folder / _FILE}: {error}",
             remedy="delete the file, free space, or name another folder in WEIGHTGATE_CACHE",
         )
+
+
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
 
 
 def _encode(arrays: Arrays) -> bytes:

@@ -92,7 +92,7 @@ class Executor:
                 fresh = {keys[indices[place]]: answer for place, answer in done.answers.items()}
                 self._refuse_non_finite(side, {indices[place]: answer for place, answer in done.answers.items()}, tasks)
                 if self._cache is not None:
-                    self._cache.put_many(fresh)
+                    self._cache.put_many(fresh, model="+".join(self.identity(side)))
                 answers |= fresh
         return [answers[key] for key in keys]
 
