@@ -13,11 +13,21 @@ from weightgate.audit.inputs import Inputs, load_inputs, parent_link
 from weightgate.audit.measure import measure
 from weightgate.audit.progress import Progress, Silent
 from weightgate.audit.row_index import index_name
-from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPORT_HTML, REPORT_MARKDOWN, RunFolder, plan_of
+from weightgate.audit.run_folder import (
+    CHANGESET,
+    EVIDENCE,
+    RECORD,
+    REPORT_HTML,
+    REPORT_MARKDOWN,
+    VERDICT,
+    RunFolder,
+    plan_of,
+)
 from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import build_changeset, statement
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey, default_key, load_private
+from weightgate.lineage.signing.second import check_second_key, countersign, second_file
 from weightgate.lineage.weights.update import Update, open_update
 from weightgate.policies.decide import decide
 from weightgate.policies.policy import Policy, resolve
@@ -43,6 +53,7 @@ def gate(
     names: tuple[str, str] | None = None,
     parent_changeset: Path | None = None,
     key: Path | None = None,
+    second_key: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
     max_minutes: float | None = None,
@@ -65,6 +76,7 @@ def gate(
         names: Labels of parent and child in the changeset; by default the names of their folders.
         parent_changeset: Signed changeset that made the parent; the new one is chained to it.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
+        second_key: Key of another scheme that signs changeset and verdict too, where a trust root asks for it.
         out: Run folder; by default a new one under ``weightgate-runs``.
         seed: Seed of every sampled choice.
         max_minutes: Time budget; probes that do not fit are recorded as skipped.
@@ -84,6 +96,7 @@ def gate(
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else None
     chosen, rules = select(probes), resolve(str(policy))
     signer = load_private(key) if key else default_key()
+    second = _second(second_key, signer)
 
     say.step("Reading and hashing both checkpoints")
     update = open_update(
@@ -107,6 +120,8 @@ def gate(
         child_name=labels[1],
     )
     payload = statement(changeset)
+    if second:
+        folder.write(second_file(Path(CHANGESET)).name, countersign(payload, second))
     folder.write(CHANGESET, sign(payload, signer).to_bytes())
     if row_index and inputs.data is not None and inputs.data.row_set is not None:
         folder.write(index_name(inputs.data.row_set.root.hex()), inputs.data.row_set.to_bytes())
@@ -136,7 +151,7 @@ def gate(
         decision=decide(rules, results),
         costs=costs,
     )
-    _write(folder, record, signer)
+    _write(folder, record, signer, second)
     return record, folder.path
 
 
@@ -150,6 +165,14 @@ def resolve_model(model: Path | str) -> Path:
 
     path = Path(model)
     return path if path.exists() else fetch(str(model))
+
+
+def _second(path: Path | None, first: SigningKey) -> SigningKey | None:
+    if path is None:
+        return None
+    key = load_private(path)
+    check_second_key(first.public.kind, key.public)
+    return key
 
 
 def _plan(
@@ -176,7 +199,7 @@ def _plan(
     )
 
 
-def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey) -> None:
+def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey, second: SigningKey | None) -> None:
     """Evidence, record and reports first; the signed verdict, which names their digests, last."""
     evidence = {f"{EVIDENCE}/{result.probe}.json": canonical(result) for result in record.results}
     document = canonical(record)
@@ -187,6 +210,8 @@ def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey) -> None:
     folder.write(REPORT_MARKDOWN, render_markdown(record).encode())
     digests = {name: sha256_hex(data) for name, data in evidence.items()}
     verdict = verdict_statement(record, digests, sha256_hex(document))
+    if second:
+        folder.write(second_file(Path(VERDICT)).name, countersign(verdict, second))
     folder.finish(sign(verdict, signer).to_bytes())
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import weightgate
 from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPORT_HTML, REPORT_MARKDOWN, VERDICT
 from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import Changeset, read_changeset
 from weightgate.lineage.errors import InputError, IntegrityError
-from weightgate.lineage.signing.envelope import read_envelope
+from weightgate.lineage.signing.envelope import read_envelope, signer_among
 from weightgate.lineage.signing.envelope import verify as verify_envelope
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.reports.json_report import read_record
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.statement import VerdictStatement, read_verdict
+
+if TYPE_CHECKING:
+    from weightgate.lineage.trust.tally import RoleTally
 
 MAX_FILE = 1 << 30
 
@@ -37,16 +41,22 @@ class Verification:
     verdict: str | None
     changeset: str | None
     checks: tuple[Check, ...]
+    roles: tuple[RoleTally, ...] = ()
+    """How the approval roles of a trust root stand, where one was given."""
 
 
 def verify(
-    target: Path, public_key: VerifyingKey, *, model: Path | None = None, parent_changeset: Path | None = None
+    target: Path,
+    public_key: VerifyingKey | Sequence[VerifyingKey],
+    *,
+    model: Path | None = None,
+    parent_changeset: Path | None = None,
 ) -> Verification:
     """Verify a run folder or a signed changeset.
 
     Args:
         target: Run folder, or a changeset file.
-        public_key: The signer to believe.
+        public_key: The signer to believe, or the signers.
         model: The child's folder: hashed again and compared with the changeset.
         parent_changeset: Changeset that made the parent: the link to it is checked.
 
@@ -54,17 +64,17 @@ def verify(
         InputError: the target is not there or is neither.
         IntegrityError: the first thing that does not check out.
     """
+    keys = (public_key,) if isinstance(public_key, VerifyingKey) else tuple(public_key)
     if target.is_dir():
-        return _verify_run(target, public_key, model, parent_changeset)
-    raw = _read(target)
-    changeset, payload_digest = read_changeset(raw, public_key)
-    checks = [Check("changeset signature", f"{target.name}, by {public_key.key_id}")]
-    checks += _beside(changeset, public_key, model, parent_changeset)
+        return _verify_run(target, keys, model, parent_changeset)
+    changeset, payload_digest, key = _changeset(target, keys)
+    checks = [Check("changeset signature", f"{target.name}, by {key.key_id}")]
+    checks += _beside(changeset, keys, model, parent_changeset)
     return Verification(target=target, verdict=None, changeset=payload_digest, checks=tuple(checks))
 
 
 def _verify_run(
-    folder: Path, public_key: VerifyingKey, model: Path | None, parent_changeset: Path | None
+    folder: Path, keys: Sequence[VerifyingKey], model: Path | None, parent_changeset: Path | None
 ) -> Verification:
     if not (folder / VERDICT).exists():
         raise InputError(
@@ -72,15 +82,17 @@ def _verify_run(
             remedy="finish it with weightgate gate … --resume",
         )
     checks = []
-    verdict = read_verdict(verify_envelope(read_envelope(_read(folder / VERDICT)), public_key))
-    checks.append(Check("verdict signature", f"{verdict.verdict}, by {public_key.key_id}"))
+    envelope = read_envelope(_read(folder / VERDICT))
+    key = signer_among(envelope, keys, VERDICT)
+    verdict = read_verdict(verify_envelope(envelope, key))
+    checks.append(Check("verdict signature", f"{verdict.verdict}, by {key.key_id}"))
 
     raw_record = _read(folder / RECORD)
     _same(RECORD, sha256_hex(raw_record), verdict.record)
     record = read_record(raw_record)
     checks.append(Check("audit record", f"sha256 {verdict.record[:16]}…, the one that was signed"))
 
-    changeset, payload_digest = read_changeset(_read(folder / CHANGESET), public_key)
+    changeset, payload_digest, _ = _changeset(folder / CHANGESET, keys)
     _same(CHANGESET, payload_digest, verdict.changeset_digest)
     _same("changeset in the record", canonical(record.changeset), canonical(changeset))
     checks.append(Check("changeset signature", f"{changeset.parent.root[:12]}… → {changeset.child.root[:12]}…"))
@@ -88,8 +100,14 @@ def _verify_run(
     checks.append(_evidence(folder, record, verdict))
     checks.append(_decision(record, verdict))
     checks += _reports(folder, record)
-    checks += _beside(changeset, public_key, model, parent_changeset)
+    checks += _beside(changeset, keys, model, parent_changeset)
     return Verification(target=folder, verdict=verdict.verdict, changeset=payload_digest, checks=tuple(checks))
+
+
+def _changeset(path: Path, keys: Sequence[VerifyingKey]) -> tuple[Changeset, str, VerifyingKey]:
+    raw = _read(path)
+    key = signer_among(read_envelope(raw), keys, path.name)
+    return *read_changeset(raw, key), key
 
 
 def _bindings(record: AuditRecord, verdict: VerdictStatement) -> Check:
@@ -137,10 +155,10 @@ def _reports(folder: Path, record: AuditRecord) -> Iterator[Check]:
 
 
 def _beside(
-    changeset: Changeset, public_key: VerifyingKey, model: Path | None, parent_changeset: Path | None
+    changeset: Changeset, keys: Sequence[VerifyingKey], model: Path | None, parent_changeset: Path | None
 ) -> Iterator[Check]:
     if parent_changeset is not None:
-        made, payload_digest = read_changeset(_read(parent_changeset), public_key)
+        made, payload_digest, _ = _changeset(parent_changeset, keys)
         _same("link to the parent's changeset", payload_digest, changeset.parent_changeset)
         _same("model made by the parent's changeset", made.child.root, changeset.parent.root)
         yield Check("chain", f"parent made by changeset {payload_digest[:12]}…")

@@ -49,9 +49,26 @@ def options(
 
 
 def _register() -> None:
-    from weightgate.audit.cli import cache, demo, diff, gate, keygen, pack, probes, report, rows, sign, trace, verify
+    from weightgate.audit.cli import (
+        approve,
+        cache,
+        demo,
+        diff,
+        gate,
+        keygen,
+        pack,
+        probes,
+        report,
+        rows,
+        sign,
+        timestamp,
+        trace,
+        trust,
+        verify,
+    )
 
-    for module in (gate, diff, verify, sign, report, pack, rows, trace, probes, keygen, cache, demo):
+    everyday = (gate, diff, verify, sign, approve, trust, timestamp, report)
+    for module in (*everyday, pack, rows, trace, probes, keygen, cache, demo):
         module.register(app)
 
 

@@ -11,6 +11,7 @@ from weightgate.audit.cli import console
 
 if TYPE_CHECKING:
     from weightgate.audit.verify import Verification
+    from weightgate.lineage.trust.tally import RoleTally
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +25,9 @@ def verify(
     public_key: Annotated[
         list[Path] | None, typer.Option(help="PEM of the signer to believe; repeat it for claims by others. Or yours.")
     ] = None,
+    trust: Annotated[Path | None, typer.Option(help="Trust root: who may sign and who has to approve.")] = None,
+    approvals: Annotated[Path | None, typer.Option(help="Folder of approvals, if not the run's own.")] = None,
+    tsa_root: Annotated[list[Path] | None, typer.Option(help="PEM of roots of timestamping authorities.")] = None,
     model: Annotated[Path | None, typer.Option(help="The child's folder, to hash again and compare.")] = None,
     parent_changeset: Annotated[Path | None, typer.Option(help="Changeset that made the parent.")] = None,
     signature: Annotated[Path | None, typer.Option(help="Signature of the model, if not model.sig in it.")] = None,
@@ -44,6 +48,21 @@ def verify(
     from weightgate.lineage.signing.keys import default_public_key, load_public
     from weightgate.lineage.signing.oms import SIGNATURE
 
+    if trust is not None:
+        if public_key:
+            raise InputError("a trust root names the signers", remedy="leave --public-key out")
+        from weightgate.audit.verify_trust import verify_trusted
+
+        found = verify_trusted(
+            target,
+            trust,
+            model=model,
+            parent_changeset=parent_changeset,
+            approvals=approvals,
+            tsa_roots=tsa_root or (),
+        )
+        _show(found, key=None)
+        return
     if signature is not None or (target / SIGNATURE).exists():
         result = verify_signed_model(
             target,
@@ -71,6 +90,27 @@ def _own_key() -> list[Path]:
     return [own] if own.exists() else []
 
 
+def _role(tallied: RoleTally) -> dict[str, object]:
+    return {
+        "role": tallied.role,
+        "threshold": tallied.threshold,
+        "count": tallied.count,
+        "reached": tallied.reached,
+        "approvers": [
+            {
+                "holder": approver.holder,
+                "key": approver.approval.approver,
+                "time": approver.approval.time,
+                "reason": approver.approval.reason,
+                "file": approver.file,
+                "counts": approver.counts,
+                "note": approver.note,
+            }
+            for approver in tallied.approvers
+        ],
+    }
+
+
 def _show(result: Verification, *, key: str | None) -> None:
     if console.SETTINGS.json:
         console.emit(
@@ -80,6 +120,7 @@ def _show(result: Verification, *, key: str | None) -> None:
                 "verdict": result.verdict,
                 "changeset": result.changeset,
                 "key": key,
+                "roles": [_role(tallied) for tallied in result.roles],
                 "checks": [{"name": c.name, "detail": c.detail} for c in result.checks],
             }
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def verify(envelope: Envelope, public_key: VerifyingKey) -> bytes:
         )
     public_key.verify(envelope.signature, pae(envelope.payload_type, envelope.payload))
     return envelope.payload
+
+
+def signer_among(envelope: Envelope, keys: Sequence[VerifyingKey], what: str) -> VerifyingKey:
+    """The key that an envelope says it was signed with; the signature is not checked.
+
+    Raises:
+        IntegrityError: it is none of ``keys``; the message starts with ``what``.
+    """
+    for key in keys:
+        if key.key_id == envelope.key_id:
+            return key
+    only = f"not by {keys[0].key_id}" if len(keys) == 1 else "none of the keys to believe"
+    raise IntegrityError(f"{what}: signed by {envelope.key_id}, {only}", remedy="give the public key of the signer")
 
 
 def _read(path: Path) -> bytes:
