@@ -17,9 +17,9 @@ from weightgate.lineage.signing.envelope import read_envelope, sign
 from weightgate.lineage.signing.keys import SigningKey, VerifyingKey
 from weightgate.lineage.signing.oms import write_atomically
 from weightgate.lineage.trust.approval import Approval, Update, approval_statement
-from weightgate.lineage.trust.document import ROOT, SIGNER
+from weightgate.lineage.trust.document import ROOT, SIGNER, TIME_FORMAT
 from weightgate.lineage.trust.folder import load_trust
-from weightgate.lineage.trust.root import TIME_FORMAT, TrustRoot
+from weightgate.lineage.trust.root import TrustRoot
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from weightgate.lineage.signing.oms import write_atomically
 from weightgate.lineage.signing.oms_bundle import read_file
 from weightgate.lineage.signing.oms_certificates import load_certificates
 from weightgate.lineage.signing.timestamps import build_request, check_reply, reply_file
-from weightgate.lineage.trust.root import TIME_FORMAT
+from weightgate.lineage.trust.document import TIME_FORMAT
 
 
 def write_query(file: Path, query: Path) -> None:

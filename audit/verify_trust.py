@@ -21,9 +21,9 @@ from weightgate.lineage.signing.schemes import NAMES
 from weightgate.lineage.signing.second import check_second
 from weightgate.lineage.signing.timestamps import check_reply, read_reply
 from weightgate.lineage.trust.approval import Update
-from weightgate.lineage.trust.document import SIGNER
+from weightgate.lineage.trust.document import SIGNER, TIME_FORMAT
 from weightgate.lineage.trust.folder import load_trust
-from weightgate.lineage.trust.root import TIME_FORMAT, TrustRoot
+from weightgate.lineage.trust.root import TrustRoot
 from weightgate.lineage.trust.tally import RoleTally, find_key, tally
 from weightgate.reports.statement import read_verdict
 

@@ -39,7 +39,7 @@ def init(
     *,
     key: Annotated[list[Path], typer.Option(help="Public key of a keeper of the root; repeatable.")],
     threshold: Annotated[int, typer.Option(help="How many keepers have to sign a change.", min=1)] = 1,
-    days: Annotated[int, typer.Option(help="How long the root is valid.", min=1)] = 365,
+    days: Annotated[int, typer.Option(help="How long the root is valid.", min=1, max=36500)] = 365,
     folder: Dir = DEFAULT,
 ) -> None:
     """Start a trust root. The name of a key file is the name of its holder: ann.pub is held by ann."""
@@ -96,7 +96,7 @@ def set_(
     *,
     threshold: Annotated[list[str] | None, typer.Option(help="ROLE=NUMBER; repeatable.")] = None,
     second_signature: Second = None,
-    days: Annotated[int | None, typer.Option(help="Valid for so many days from now.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Valid for so many days from now.", min=1, max=36500)] = None,
     one_role_per_key: Annotated[
         bool | None, typer.Option("--one-role-per-key/--many-roles-per-key", help="May a key have several roles?")
     ] = None,

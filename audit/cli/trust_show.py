@@ -10,8 +10,8 @@ import typer
 
 from weightgate.audit.cli import console
 from weightgate.lineage.signing.schemes import NAMES
+from weightgate.lineage.trust.document import TIME_FORMAT
 from weightgate.lineage.trust.folder import missing_signatures
-from weightgate.lineage.trust.root import TIME_FORMAT
 
 if TYPE_CHECKING:
     from weightgate.lineage.trust.root import TrustRoot
@@ -27,7 +27,8 @@ def show_root(root: TrustRoot | None, path: Path, draft: TrustRoot | None = None
     if root:
         _print(root, f"{path}: version {root.version}")
     if draft:
-        _print(draft, f"draft of version {draft.version}; needs {' and '.join(missing) or 'nothing'}")
+        needs = "".join(f"\nneeds {entry}" for entry in missing)
+        _print(draft, f"draft of version {draft.version}{needs}")
 
 
 def document(root: TrustRoot) -> dict[str, object]:

@@ -8,9 +8,10 @@ may change them, one file is signed in turn, and any TUF implementation verifies
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from weightgate.lineage.canonical import Frozen
 from weightgate.lineage.errors import InputError
@@ -32,7 +33,17 @@ SCHEMES: dict[str, tuple[str, KeyKind]] = {
 KeyId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 RoleName: TypeAlias = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
 Statement: TypeAlias = Literal["changeset", "verdict", "model"]
-Time: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+
+
+def _real(time: str) -> str:
+    datetime.strptime(time, TIME_FORMAT)  # whether there is such a day
+    return time
+
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+Time: TypeAlias = Annotated[
+    str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_real)
+]
 Threshold: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=100)]
 Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -10,6 +10,7 @@ from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.signing.schemes import KeyKind
 from weightgate.lineage.trust.document import (
     ROOT,
+    TIME_FORMAT,
     Extension,
     Revocation,
     RoleEntry,
@@ -19,7 +20,7 @@ from weightgate.lineage.trust.document import (
     TufRoles,
     read_document,
 )
-from weightgate.lineage.trust.root import TIME_FORMAT, TrustRoot, document_bytes, interpret, key_entry
+from weightgate.lineage.trust.root import TrustRoot, document_bytes, interpret, key_entry
 
 
 def new_root(expires: datetime) -> TrustRoot:
@@ -56,7 +57,7 @@ def add_key(
         raise InputError(f"the key {key.key_id} already has the role {role}", remedy="add another key")
     keyid, entry = key_entry(key)
     old = _roles(root).get(role, RoleEntry())
-    made = RoleEntry(keyids=(*old.keyids, keyid), threshold=threshold or old.threshold)
+    made = RoleEntry.model_construct(keyids=(*old.keyids, keyid), threshold=threshold or old.threshold)
     holders = {**root.extension.holders, **({keyid: holder} if holder else {})}
     keys = {**root.document.signed.keys, keyid: entry}
     return _changed(root, keys=keys, roles={**_roles(root), role: made}, holders=holders)

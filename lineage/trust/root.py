@@ -18,6 +18,7 @@ from weightgate.lineage.trust.document import (
     ROOT,
     SCHEMES,
     SIGNER,
+    TIME_FORMAT,
     Extension,
     KeyEntry,
     Revocation,
@@ -26,8 +27,6 @@ from weightgate.lineage.trust.document import (
     SignatureEntry,
     read_document,
 )
-
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
