@@ -199,6 +199,8 @@ def _check_reached(tallies: Sequence[RoleTally], target: Path) -> None:
             if not approver.counts
         ]
         note = f"; not counted: {', '.join(ignored)}" if ignored else ""
+        met = [f"{tallied.role} by {_who(tallied)}" for tallied in tallies if tallied.reached]
+        note += f"; reached: {', '.join(met)}" if met else ""
         raise IntegrityError(
             f"{target}: not approved by enough: {counts}{note}",
             remedy=f"have it approved with weightgate approve {target} --role {short[0].role}",
@@ -211,8 +213,11 @@ def _by(root: TrustRoot, entry: Signed, second: VerifyingKey | None) -> str:
 
 
 def _said(tallied: RoleTally) -> str:
-    who = ", ".join(approver.holder for approver in tallied.approvers if approver.counts) or "nobody"
-    return f"{tallied.count} of {tallied.threshold}: {who}"
+    return f"{tallied.count} of {tallied.threshold}: {_who(tallied)}"
+
+
+def _who(tallied: RoleTally) -> str:
+    return " and ".join(approver.holder for approver in tallied.approvers if approver.counts) or "nobody"
 
 
 def _times(stamped: Sequence[Path], times: Mapping[Path, datetime], tsa_roots: Sequence[Path]) -> list[Check]:

@@ -9,12 +9,20 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from weightgate.lineage.changeset import Changeset
+from weightgate.lineage.trust.approval import Approval
+from weightgate.lineage.trust.document import RootDocument
 from weightgate.policies.policy import Policy
 from weightgate.reports.record import AuditRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://weightgate.dev/schemas"
-_DOCUMENTS: dict[str, type[BaseModel]] = {"audit-record": AuditRecord, "changeset": Changeset, "policy": Policy}
+_DOCUMENTS: dict[str, type[BaseModel]] = {
+    "approval": Approval,
+    "audit-record": AuditRecord,
+    "changeset": Changeset,
+    "policy": Policy,
+    "trust-root": RootDocument,
+}
 
 
 def schemas() -> dict[str, str]:
