@@ -123,7 +123,7 @@ def test_paths_name_one_tile_each(tile: Tile) -> None:
         "tile/0/000/",
         "checkpoint",
         "tile/-1/000",
-        "tile/0/٠٠٠",
+        "tile/0/\u0660\u0660\u0660",
     ],
 )
 def test_other_paths_are_no_tiles(name: str) -> None:
