@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weightgate.lineage.canonical import sha256_hex
 from weightgate.lineage.changeset import CHANGESET_PREDICATE, read_changeset
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.replay import REPLAY_PREDICATE, read_replay
 from weightgate.lineage.signing.envelope import Envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.signing.oms_statement import STATEMENT_TYPE, Manifest
@@ -37,7 +38,7 @@ class Claim:
     """One attestation that checked out."""
 
     kind: str
-    """``changeset``, ``verdict``, or the predicate type."""
+    """``changeset``, ``verdict``, ``replay``, or the predicate type."""
     signer: str
     detail: str
     payload: str
@@ -103,6 +104,8 @@ def check_claim(
         _same(f"{what}: its type or number of subjects", (document["_type"], len(document["subject"])), _ONE_MODEL)
         if kind == CHANGESET_PREDICATE:
             return _changeset(envelope, what, key, identity)
+        if kind == REPLAY_PREDICATE:
+            return _replay(payload, what, key, identity)
         if kind == VSA_PREDICATE and "urn:weightgate:" in str(document["predicate"].get("resourceUri")):
             return _verdict(payload, what, key, identity)
         _check_subject(digests, what, identity, manifest)
@@ -134,6 +137,16 @@ def _verdict(payload: bytes, what: str, key: VerifyingKey, identity: Identity) -
         verdict=verdict.verdict,
         decided=verdict.decided,
     )
+
+
+def _replay(payload: bytes, what: str, key: VerifyingKey, identity: Identity) -> Claim:
+    replay = read_replay(payload, what)
+    found = identity.fingerprint(replay.parent)
+    _same(what, (found.root, found.tensor_root), (replay.child, replay.tensor_root))
+    if replay.replayer != key.key_id:
+        raise IntegrityError(f"{what}: names {replay.replayer} as its signer, but {key.key_id} signed", remedy=_REMEDY)
+    detail = f"replay of changeset {replay.changeset[:12]}…: {replay.outcome}"
+    return Claim("replay", key.key_id, detail, sha256_hex(payload), changeset=replay.changeset)
 
 
 def _check_subject(digests: dict[str, Any], what: str, identity: Identity, manifest: Manifest) -> None:

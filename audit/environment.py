@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import weightgate
 from weightgate.lineage.errors import MissingExtraError
@@ -13,6 +15,7 @@ EXTRAS = {
     "probes": ("torch", "transformers", "peft", "lm_eval", "scipy", "datasets"),
     "demo": ("torch", "transformers", "peft", "gguf"),
 }
+VECTOR = ("amx", "avx", "asimd", "bf16", "fma", "sse4", "sve")
 RECORDED = ("torch", "transformers", "peft", "lm_eval", "safetensors", "numpy")
 
 
@@ -39,3 +42,16 @@ def describe_environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return described
+
+
+def describe_processor() -> dict[str, str]:
+    """Its name, cores and vector instructions: numeric libraries choose their code, and so their rounding, by them."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "cpu_flags": " ".join(sorted(flag for flag in flags if flag.startswith(VECTOR))),
+        "cores": str(os.cpu_count()),
+    }

@@ -23,8 +23,9 @@ from weightgate.audit.run_folder import (
     RunFolder,
     plan_of,
 )
-from weightgate.lineage.canonical import canonical, sha256_hex
+from weightgate.lineage.canonical import canonical, digest, sha256_hex
 from weightgate.lineage.changeset import build_changeset, statement
+from weightgate.lineage.recipe import Recipe, load_recipe
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey, default_key, load_private
 from weightgate.lineage.signing.second import check_second_key, countersign, second_file
@@ -52,6 +53,7 @@ def gate(
     intent: str = "",
     names: tuple[str, str] | None = None,
     parent_changeset: Path | None = None,
+    recipe: Path | None = None,
     key: Path | None = None,
     second_key: Path | None = None,
     out: Path | None = None,
@@ -75,6 +77,7 @@ def gate(
         intent: What the update is for, in the author's words; signed with the changeset.
         names: Labels of parent and child in the changeset; by default the names of their folders.
         parent_changeset: Signed changeset that made the parent; the new one is chained to it.
+        recipe: YAML or JSON file that says how the child was made; signed with the changeset, never run here.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
         second_key: Key of another scheme that signs changeset and verdict too, where a trust root asks for it.
         out: Run folder; by default a new one under ``weightgate-runs``.
@@ -104,7 +107,8 @@ def gate(
     )
     inputs = load_inputs(data, held_out, canaries)
     link = parent_link(parent_changeset, update, signer) if parent_changeset else None
-    plan = _plan(update, inputs, rules, chosen, seed=seed, intent=intent, link=link)
+    made_by = load_recipe(recipe) if recipe else None
+    plan = _plan(update, inputs, rules, chosen, seed=seed, intent=intent, link=link, recipe=made_by)
     labels = names or (update.parent.path.name, update.child.path.name)
     folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
 
@@ -118,6 +122,7 @@ def gate(
         environment=describe_environment(),
         parent_name=labels[0],
         child_name=labels[1],
+        recipe=made_by,
     )
     payload = statement(changeset)
     if second:
@@ -184,6 +189,7 @@ def _plan(
     seed: int,
     intent: str,
     link: str | None,
+    recipe: Recipe | None,
 ) -> dict[str, object]:
     """Everything the result depends on, by digest: what a resumed run must have in common with the first attempt."""
     return plan_of(
@@ -195,6 +201,7 @@ def _plan(
         seed=seed,
         intent=intent,
         parent_changeset=link or "",
+        recipe=digest(recipe) if recipe else "",
         tool=weightgate.__version__,
     )
 

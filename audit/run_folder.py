@@ -15,6 +15,8 @@ from weightgate.lineage.errors import InputError
 
 CHANGESET, RECORD, VERDICT, EVIDENCE = "changeset.json", "record.json", "verdict.json", "evidence"
 REPORT_HTML, REPORT_MARKDOWN = "report.html", "report.md"
+REPLAY = "replay.json"
+"""Written later, by `weightgate replay`."""
 PLAN = ".plan.json"
 DEFAULT_ROOT = Path("weightgate-runs")
 

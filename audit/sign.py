@@ -49,6 +49,7 @@ def sign(
     ignore_paths: Sequence[str] = (),
     changeset: Path | None = None,
     verdict: Path | None = None,
+    replay: Path | None = None,
     public_keys: Sequence[Path] = (),
     signature: Path | None = None,
     append: bool = False,
@@ -64,6 +65,7 @@ def sign(
         ignore_paths: files or folders to leave out, relative to the model.
         changeset: signed changeset of the audit that approved the model.
         verdict: signed verdict of that audit.
+        replay: signed replay of the changeset.
         public_keys: who may have signed the two, beside ``key`` and the user's own key.
         signature: where to write the bundle, where it is not ``model.sig`` in the model.
         append: add claims only; the bundle stays as it is.
@@ -75,7 +77,7 @@ def sign(
         IntegrityError: a claim that does not check out, or is about another model; nothing was written.
     """
     target, identity = signature or model / SIGNATURE, Identity(model)
-    envelopes = tuple(read_envelope(path) for path in (changeset, verdict) if path is not None)
+    envelopes = tuple(read_envelope(path) for path in (changeset, verdict, replay) if path is not None)
     if append:
         manifest, note = _signed_already(target, envelopes), ""
     else:
@@ -104,7 +106,7 @@ def _write(target: Path, manifest: Manifest, key: Path | None, chain: Sequence[P
 
 def _signed_already(target: Path, envelopes: Sequence[Envelope]) -> Manifest:
     if not envelopes:
-        raise InputError("nothing to append", remedy="give --changeset or --verdict")
+        raise InputError("nothing to append", remedy="give --changeset, --verdict or --replay")
     manifest = read_statement(read_bundle(read_file(target), str(target)).payload)
     if CLAIMS not in manifest.ignore_paths:
         raise InputError(

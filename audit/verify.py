@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import weightgate
-from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPORT_HTML, REPORT_MARKDOWN, VERDICT
+from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPLAY, REPORT_HTML, REPORT_MARKDOWN, VERDICT
 from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import Changeset, read_changeset
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.replay import REPLAY_PREDICATE, Replay, read_replay
 from weightgate.lineage.signing.envelope import read_envelope, signer_among
 from weightgate.lineage.signing.envelope import verify as verify_envelope
 from weightgate.lineage.signing.keys import VerifyingKey
+from weightgate.lineage.strict_json import parse
 from weightgate.reports.json_report import read_record
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.statement import VerdictStatement, read_verdict
@@ -52,10 +54,10 @@ def verify(
     model: Path | None = None,
     parent_changeset: Path | None = None,
 ) -> Verification:
-    """Verify a run folder or a signed changeset.
+    """Verify a run folder, a signed changeset or a replay attestation.
 
     Args:
-        target: Run folder, or a changeset file.
+        target: Run folder, or a file with a changeset or a replay.
         public_key: The signer to believe, or the signers.
         model: The child's folder: hashed again and compared with the changeset.
         parent_changeset: Changeset that made the parent: the link to it is checked.
@@ -67,6 +69,8 @@ def verify(
     keys = (public_key,) if isinstance(public_key, VerifyingKey) else tuple(public_key)
     if target.is_dir():
         return _verify_run(target, keys, model, parent_changeset)
+    if replay := _replay_in(target, keys):
+        return Verification(target=target, verdict=None, changeset=replay.changeset, checks=(_replayed(replay),))
     changeset, payload_digest, key = _changeset(target, keys)
     checks = [Check("changeset signature", f"{target.name}, by {key.key_id}")]
     checks += _beside(changeset, keys, model, parent_changeset)
@@ -100,6 +104,7 @@ def _verify_run(
     checks.append(_evidence(folder, record, verdict))
     checks.append(_decision(record, verdict))
     checks += _reports(folder, record)
+    checks += _replay_beside(folder, changeset, payload_digest, keys)
     checks += _beside(changeset, keys, model, parent_changeset)
     return Verification(target=folder, verdict=verdict.verdict, changeset=payload_digest, checks=tuple(checks))
 
@@ -152,6 +157,38 @@ def _reports(folder: Path, record: AuditRecord) -> Iterator[Check]:
         if (folder / name).exists():
             _same(name, _read(folder / name), render(record).encode())
             yield Check(name, "what the signed record renders to, byte for byte")
+
+
+def _replay_beside(folder: Path, changeset: Changeset, payload: str, keys: Sequence[VerifyingKey]) -> Iterator[Check]:
+    path = folder / REPLAY
+    if not path.exists():
+        return
+    replay = _replay_in(path, keys)
+    if replay is None:
+        raise IntegrityError(f"{path}: not a replay attestation", remedy="do not trust it; run weightgate replay again")
+    _same(f"{REPLAY}: its changeset", replay.changeset, payload)
+    _same(f"{REPLAY}: its models", (replay.parent, replay.child), (changeset.parent.root, changeset.child.root))
+    yield _replayed(replay)
+
+
+def _replay_in(path: Path, keys: Sequence[VerifyingKey]) -> Replay | None:
+    """The replay in a signed file; None where it holds a statement of another kind."""
+    envelope = read_envelope(_read(path))
+    key = signer_among(envelope, keys, path.name)
+    payload = verify_envelope(envelope, key)
+    try:
+        document = parse(payload, str(path))
+    except InputError:
+        return None
+    if not isinstance(document, dict) or document.get("predicateType") != REPLAY_PREDICATE:
+        return None
+    replay = read_replay(payload, str(path))
+    _same(f"{path}: its replayer", replay.replayer, key.key_id)
+    return replay
+
+
+def _replayed(replay: Replay) -> Check:
+    return Check("replay", f"{replay.outcome}, of changeset {replay.changeset[:12]}…, by {replay.replayer}")
 
 
 def _beside(

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from weightgate.lineage.canonical import Frozen, canonical, sha256_hex
 from weightgate.lineage.data.source import DataSource
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.recipe import Recipe
 from weightgate.lineage.signing.envelope import read_envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.strict_json import parse
@@ -92,6 +93,7 @@ class Changeset(Frozen):
     delta: Delta
     inputs: tuple[DataInput, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict, description="Tool and library versions, platform.")
+    recipe: Recipe | None = Field(default=None, description="How the child was made, for `weightgate replay`.")
 
 
 def build_changeset(
@@ -105,6 +107,7 @@ def build_changeset(
     environment: Mapping[str, str],
     parent_name: str,
     child_name: str,
+    recipe: Recipe | None = None,
 ) -> Changeset:
     """The changeset of an update.
 
@@ -118,6 +121,7 @@ def build_changeset(
         environment: tool and library versions, platform.
         parent_name: label of the parent.
         child_name: label of the child.
+        recipe: how the child was made.
     """
     from weightgate.lineage.weights.update import model_version
 
@@ -131,6 +135,7 @@ def build_changeset(
         delta=update.delta,
         inputs=tuple(inputs),
         environment=dict(environment),
+        recipe=recipe,
     )
 
 

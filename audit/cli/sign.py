@@ -33,8 +33,9 @@ def sign(
     ] = None,
     changeset: Annotated[Path | None, typer.Option(help="Signed changeset to lay beside the model.")] = None,
     verdict: Annotated[Path | None, typer.Option(help="Signed verdict to lay beside the model.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Signed replay to lay beside the model.")] = None,
     public_key: Annotated[
-        list[Path] | None, typer.Option(help="Who signed the two, if neither this key nor your own.")
+        list[Path] | None, typer.Option(help="Who signed these, if neither this key nor your own.")
     ] = None,
     signature: Annotated[Path | None, typer.Option(help="Where to write, if not model.sig in the model.")] = None,
     append: Annotated[bool, typer.Option(help="Add claims only; the signature stays as it is.")] = False,
@@ -53,6 +54,7 @@ def sign(
         ignore_paths=ignore_paths or (),
         changeset=changeset,
         verdict=verdict,
+        replay=replay,
         public_keys=public_key or (),
         signature=signature,
         append=append,
