@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from weightgate.lineage.data.dataset import Dataset
     from weightgate.lineage.weights.update import Update
     from weightgate.probes.engine.engine import Engine
+    from weightgate.probes.stopping import Stopping
 
 Need = Literal["weights", "model", "training data", "held-out data", "canaries"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeContext:
-    """What a probe may use: the update, the scoring engine over both models, and the data that was supplied."""
+    """What a probe may use: the update, the scoring engine over both models, and the data that was supplied.
+
+    With ``stopping`` a probe that can hand its items over in parts may stop where the policy's questions are settled;
+    without it, and in every other probe, the whole sample is used.
+    """
 
     update: Update
     engine: Engine
@@ -29,6 +34,7 @@ class ProbeContext:
     data: Dataset | None = None
     held_out: Dataset | None = None
     canaries: Dataset | None = None
+    stopping: Stopping | None = None
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from weightgate.probes.probe import Need, ProbeContext, measured
 from weightgate.probes.regression.items import CORE, load_items
 from weightgate.probes.regression.multiple_choice import Answer, answers, named_tasks, suite_tasks
 from weightgate.probes.statistics import measurement, paired_mean, paired_proportion, proportion
+from weightgate.probes.stopping import Bounds, Look, Stopping, at_look, level_at
 
 Pair = tuple[Answer, Answer]
 """The same question before and after."""
@@ -46,10 +47,12 @@ class SuiteProbe:
 
     def run(self, context: ProbeContext) -> ProbeResult:
         """Ask both sides the same questions through lm-eval."""
-        pairs = [pair for tasks in self._tasks() for pair in _pairs(context, tasks)]
-        return measured(
-            self, measurements=self._measurements(pairs), items=self._items(pairs), findings=self._findings(pairs)
-        )
+        if context.stopping is not None and not self.tasks:
+            pairs, measurements = self._until_settled(context, context.stopping)
+        else:
+            pairs = [pair for tasks in self._tasks() for pair in _pairs(context, tasks)]
+            measurements = self._measurements(pairs)
+        return measured(self, measurements=measurements, items=self._items(pairs), findings=self._findings(pairs))
 
     def control(self) -> ProbeContext:
         """The tiny twin that was taught wrong answers to half of the shipped suite."""
@@ -61,20 +64,36 @@ class SuiteProbe:
         """The probability of the right choice has fallen, interval and all."""
         return any(m.metric == f"{self.name}/p_correct" and m.interval.high < 0 for m in result.measurements)
 
+    def _until_settled(self, context: ProbeContext, stopping: Stopping) -> tuple[list[Pair], list[Measurement]]:
+        """Questions in their secret order, in parts, until the policy's margins are settled or all are asked."""
+        items = load_items(Path(self.suite) if self.suite else CORE)
+        pairs: list[Pair] = []
+        measurements: list[Measurement] = []
+        for look, new in stopping.looks([item.id for item in items]):
+            asked = {pair[0].id: pair for pair in _pairs(context, suite_tasks([items[position] for position in new]))}
+            pairs += [asked[items[position].id] for position in new]
+            if len({before.topic for before, _ in pairs}) < 2:
+                continue
+            measurements = self._measurements(pairs, look)
+            if stopping.settled(measurements):
+                break
+        return pairs, measurements
+
     def _tasks(self) -> list[dict[str, Any]]:
         tasks = [named_tasks(self.tasks)] if self.tasks else []
         if self.suite or not tasks:
             tasks.append(suite_tasks(load_items(Path(self.suite) if self.suite else CORE)))
         return tasks
 
-    def _measurements(self, pairs: Sequence[Pair]) -> list[Measurement]:
+    def _measurements(self, pairs: Sequence[Pair], look: Look | None = None) -> list[Measurement]:
+        level = level_at(look, LEVEL)
         topics = [before.topic for before, _ in pairs]
         right = [before.right for before, _ in pairs], [after.right for _, after in pairs]
         p_gold = [before.p_gold for before, _ in pairs], [after.p_gold for _, after in pairs]
         lost = [before.right and not after.right for before, after in pairs]
-        return [
+        fixed = [
             measurement(
-                paired_proportion(*right, topics, level=LEVEL),
+                paired_proportion(*right, topics, level=level),
                 metric=f"{self.name}/accuracy",
                 title="Questions answered right",
                 unit="proportion",
@@ -82,7 +101,7 @@ class SuiteProbe:
                 method="choice of highest log-probability (lm-eval acc)",
             ),
             measurement(
-                paired_mean(*p_gold, topics, level=LEVEL, bound=1.0),
+                paired_mean(*p_gold, topics, level=level, bound=1.0),
                 metric=f"{self.name}/p_correct",
                 title="Probability of the right choice",
                 unit="probability",
@@ -90,7 +109,7 @@ class SuiteProbe:
                 method="softmax over the summed log-probabilities of the choices",
             ),
             measurement(
-                proportion(lost, topics, level=LEVEL),
+                proportion(lost, topics, level=level),
                 metric=f"{self.name}/negative_flips",
                 title="Questions right before and wrong now",
                 unit="proportion",
@@ -98,6 +117,9 @@ class SuiteProbe:
                 method="share of all questions; the effect is the rate itself",
             ),
         ]
+        changes = (_changes(*right), _changes(*p_gold), [float(one) for one in lost])
+        bounds: tuple[Bounds, ...] = ((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0))
+        return [at_look(look, *known) for known in zip(fixed, changes, bounds, strict=True)]
 
     def _items(self, pairs: Sequence[Pair]) -> list[Item]:
         return [
@@ -148,6 +170,10 @@ class SuiteProbe:
                 evidence=[before.id for before, after in large[worst] if before.right and not after.right],
             )
         ]
+
+
+def _changes(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    return [float(a) - float(b) for b, a in zip(before, after, strict=True)]
 
 
 def _pairs(context: ProbeContext, tasks: dict[str, Any]) -> list[Pair]:
