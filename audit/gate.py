@@ -11,6 +11,7 @@ import weightgate
 from weightgate.audit.environment import describe_environment, require_extra
 from weightgate.audit.inputs import Inputs, load_inputs, parent_link
 from weightgate.audit.measure import measure
+from weightgate.audit.order_key import order_key, update_identity
 from weightgate.audit.progress import Progress, Silent
 from weightgate.audit.row_index import index_name
 from weightgate.audit.run_folder import (
@@ -32,10 +33,12 @@ from weightgate.lineage.signing.second import check_second_key, countersign, sec
 from weightgate.lineage.weights.update import Update, open_update
 from weightgate.policies.decide import decide
 from weightgate.policies.policy import Policy, resolve
+from weightgate.policies.targets import stopping_targets
 from weightgate.probes.engine.cache import ScoreCache
 from weightgate.probes.engine.engine import Engine
 from weightgate.probes.probe import Probe, ProbeContext
 from weightgate.probes.registry import select
+from weightgate.probes.stopping import Stopping
 from weightgate.reports.html import render_html
 from weightgate.reports.markdown import render_markdown
 from weightgate.reports.record import AuditRecord
@@ -63,6 +66,7 @@ def gate(
     controls: bool = True,
     resume: bool = False,
     row_index: bool = True,
+    early_stop: bool = False,
     progress: Progress | None = None,
 ) -> tuple[AuditRecord, Path]:
     """Audit the update from ``parent`` to ``child``; return the signed record and the folder it was written to.
@@ -87,6 +91,7 @@ def gate(
         controls: Run every probe on a pair with its defect planted first.
         resume: Continue an unfinished run folder; what was scored is not scored again.
         row_index: Keep the digests of the training rows in the run folder, by which rows are traced.
+        early_stop: Let probes that can hand over their items in parts stop where the policy's questions are settled.
         progress: Receives the steps.
 
     Raises:
@@ -108,7 +113,9 @@ def gate(
     inputs = load_inputs(data, held_out, canaries)
     link = parent_link(parent_changeset, update, signer) if parent_changeset else None
     made_by = load_recipe(recipe) if recipe else None
-    plan = _plan(update, inputs, rules, chosen, seed=seed, intent=intent, link=link, recipe=made_by)
+    plan = _plan(
+        update, inputs, rules, chosen, seed=seed, intent=intent, link=link, recipe=made_by, early_stop=early_stop
+    )
     labels = names or (update.parent.path.name, update.child.path.name)
     folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
 
@@ -132,6 +139,7 @@ def gate(
         folder.write(index_name(inputs.data.row_set.root.hex()), inputs.data.row_set.to_bytes())
 
     engine = Engine.open(update, cache=ScoreCache.default(), deadline=deadline, progress=say.advance)
+    stopping = _stopping(update, rules) if early_stop else None
     context = ProbeContext(
         update=update,
         engine=engine,
@@ -139,6 +147,7 @@ def gate(
         data=inputs.data,
         held_out=inputs.held_out,
         canaries=inputs.canaries,
+        stopping=stopping,
     )
     results, costs = measure(chosen, context, controls=controls, progress=say)
     engine.close()
@@ -154,6 +163,7 @@ def gate(
         results=results,
         policy=rules,
         decision=decide(rules, results),
+        item_order_key=stopping.key.hex() if stopping else "",
         costs=costs,
     )
     _write(folder, record, signer, second)
@@ -180,6 +190,11 @@ def _second(path: Path | None, first: SigningKey) -> SigningKey | None:
     return key
 
 
+def _stopping(update: Update, policy: Policy) -> Stopping:
+    identity = update_identity(update)
+    return Stopping(key=order_key(identity), update=identity, targets=stopping_targets(policy), level=policy.level)
+
+
 def _plan(
     update: Update,
     inputs: Inputs,
@@ -190,6 +205,7 @@ def _plan(
     intent: str,
     link: str | None,
     recipe: Recipe | None,
+    early_stop: bool,
 ) -> dict[str, object]:
     """Everything the result depends on, by digest: what a resumed run must have in common with the first attempt."""
     return plan_of(
@@ -203,6 +219,7 @@ def _plan(
         parent_changeset=link or "",
         recipe=digest(recipe) if recipe else "",
         tool=weightgate.__version__,
+        **({"early_stop": True} if early_stop else {}),
     )
 
 

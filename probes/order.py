@@ -1,4 +1,4 @@
-"""The order in which items are used: secret until the verdict, so that it cannot be trained for, and replayable after."""
+"""The order in which items are used: secret until the verdict, so that nobody trains for it, and replayable after."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from weightgate.probes.statistics.effect import StatisticsError
 _STEP = b"\x00"
 
 
-def item_order(key: bytes, changeset: str, ids: Sequence[str]) -> tuple[int, ...]:
-    """Positions of ``ids`` sorted by HMAC-SHA256(key, changeset digest || item id).
+def item_order(key: bytes, update: str, ids: Sequence[str]) -> tuple[int, ...]:
+    """Positions of ``ids`` sorted by HMAC-SHA256(key, digest of the update || item id).
 
-    Whoever knows the key can repeat it; another child makes another changeset and so another order, which cannot be
-    known before the changeset is signed.
+    Whoever knows the key can repeat it. Another child is another update and has another order; the same update has the
+    same order however often it is audited, so that trying again is no second chance.
 
     Raises:
         StatisticsError: an empty key, no items, or an id that is given twice.
@@ -24,7 +24,7 @@ def item_order(key: bytes, changeset: str, ids: Sequence[str]) -> tuple[int, ...
         raise StatisticsError("an order needs a key and items")
     if len(set(ids)) < len(ids):
         raise StatisticsError("an id is given twice: the items cannot be put in order", remedy="make ids unique")
-    marks = [hmac.digest(key, changeset.encode() + _STEP + name.encode(), "sha256") for name in ids]
+    marks = [hmac.digest(key, update.encode() + _STEP + name.encode(), "sha256") for name in ids]
     return tuple(sorted(range(len(ids)), key=marks.__getitem__))
 
 

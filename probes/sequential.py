@@ -1,4 +1,4 @@
-"""Tests that may be looked at after every item: betting on bounded differences (Waudby-Smith & Ramdas, JRSS B 86, 2024).
+"""Tests that may be looked at after every item: betting on bounded differences (Waudby-Smith & Ramdas, JRSSB 2024).
 
 One bets against "the harm is the margin or more" (safe) and one against "the harm is the margin or less" (harm). Under
 its hypothesis a capital grows with probability at most a ever to 1 / a (Ville), whatever the stakes, as long as they

@@ -36,4 +36,8 @@ class AuditRecord(Frozen):
     results: tuple[ProbeResult, ...]
     policy: Policy
     decision: Decision
+    item_order_key: str = Field(
+        default="",
+        description="Where probes were allowed to stop early: hexadecimal key of the order of items, told afterwards.",
+    )
     costs: tuple[ProbeCost, ...] = ()

@@ -54,6 +54,9 @@ def gate(
     controls: Annotated[bool, typer.Option(help="Check every probe on a planted defect.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False,
     row_index: Annotated[bool, typer.Option(help="Keep digests of the training rows, to trace rows by.")] = True,
+    early_stop: Annotated[
+        bool, typer.Option("--early-stop", help="Stop asking where the policy's questions are settled.")
+    ] = False,
     advisory: Annotated[bool, typer.Option("--advisory", help="Say what the verdict would be, but exit 0.")] = False,
 ) -> None:
     """Audit the update PARENT → CHILD, decide by policy, sign the verdict and write the reports.
@@ -83,6 +86,7 @@ def gate(
             controls=controls,
             resume=resume,
             row_index=row_index,
+            early_stop=early_stop,
             progress=say,
         )
     from weightgate.reports.terminal import render_terminal

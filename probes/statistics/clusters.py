@@ -14,7 +14,7 @@ from weightgate.probes.statistics.effect import StatisticsError
 
 Floats = NDArray[np.float64]
 
-PRIOR_CORRELATION = 0.05
+PRIOR_CORRELATION = 0.025
 """Correlation within clusters assumed of changes not seen: where nothing flipped it cannot be estimated."""
 
 

@@ -74,15 +74,13 @@ def mean_limits(sums: Floats, sizes: Floats, critical: float, bound: float | Non
     """
     n, count = float(sizes.sum()), sums.shape[-1]
     mean = sums.sum(axis=-1) / n
-    variance = between_variance(sums, sizes)
-    if bound is not None:
-        variance = variance + unseen_variance(sizes, bound)
-    error = np.sqrt(variance)
+    seen = between_variance(sums, sizes)
+    error = np.sqrt(seen if bound is None else seen + unseen_variance(sizes, bound))
     deviations = sums - sizes * mean[..., None]
     second, third = (deviations**2).mean(axis=-1), (deviations**3).mean(axis=-1)
     flat = second <= 1e-24 * np.maximum(1.0, (sums**2).mean(axis=-1))
     skewness = np.where(flat, 0.0, third / np.where(flat, 1.0, second) ** 1.5)
-    shift = error * skewness * (2 * critical**2 + 1) / (6 * count**0.5)
+    shift = np.sqrt(seen) * skewness * (2 * critical**2 + 1) / (6 * count**0.5)
     return (
         mean - critical * error + np.minimum(0.0, shift),
         mean + critical * error + np.maximum(0.0, shift),
