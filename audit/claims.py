@@ -19,7 +19,9 @@ from weightgate.lineage.replay import REPLAY_PREDICATE, read_replay
 from weightgate.lineage.signing.envelope import Envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.signing.oms_statement import STATEMENT_TYPE, Manifest
+from weightgate.lineage.signing.schemes import NAMES
 from weightgate.lineage.strict_json import parse
+from weightgate.lineage.trust.approval import APPROVAL_PREDICATE, read_approval
 from weightgate.reports.statement import VSA_PREDICATE, read_verdict
 
 if TYPE_CHECKING:
@@ -70,6 +72,18 @@ class Identity:
             self._found[base] = fingerprint(checkpoint, base_root=base)
         return self._found[base]
 
+    def roots(self) -> frozenset[str]:
+        """The roots that are known; an adapter's depends on its parent, which a changeset or verdict names first.
+
+        Raises:
+            InputError: the folder is no checkpoint that can be read.
+        """
+        if self._open().kind != "adapter":
+            self.fingerprint()
+        return frozenset(
+            found.root for parent, found in self._found.items() if parent or self._open().kind != "adapter"
+        )
+
     def digests(self) -> dict[str, str]:
         """What a signature states about the checkpoint; an adapter has no root without the model it is applied to.
 
@@ -108,10 +122,20 @@ def check_claim(
             return _replay(payload, what, key, identity)
         if kind == VSA_PREDICATE and "urn:weightgate:" in str(document["predicate"].get("resourceUri")):
             return _verdict(payload, what, key, identity)
+        if kind == APPROVAL_PREDICATE:
+            return _approval(payload, what, key, identity)
         _check_subject(digests, what, identity, manifest)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise IntegrityError(f"{what}: a malformed statement: {error}", remedy=_REMEDY) from error
     return Claim(kind, key.key_id, f"attestation of type {kind}, about this model", sha256_hex(payload))
+
+
+def predicate_type(envelope: Envelope) -> str:
+    """What kind of statement an envelope says it holds; nothing is checked."""
+    try:
+        return str(parse(envelope.payload, "claim")["predicateType"])
+    except (InputError, KeyError, TypeError):
+        return ""
 
 
 def _changeset(envelope: Envelope, what: str, key: VerifyingKey, identity: Identity) -> Claim:
@@ -147,6 +171,26 @@ def _replay(payload: bytes, what: str, key: VerifyingKey, identity: Identity) ->
         raise IntegrityError(f"{what}: names {replay.replayer} as its signer, but {key.key_id} signed", remedy=_REMEDY)
     detail = f"replay of changeset {replay.changeset[:12]}…: {replay.outcome}"
     return Claim("replay", key.key_id, detail, sha256_hex(payload), changeset=replay.changeset)
+
+
+def _approval(payload: bytes, what: str, key: VerifyingKey, identity: Identity) -> Claim:
+    approval, update = read_approval(payload, what)
+    _same(f"{what}: its approver", approval.approver, key.key_id)
+    if update.child not in identity.roots():
+        raise IntegrityError(f"{what}: approves another model, not this one", remedy=_REMEDY)
+    detail = f"approval as {approval.role}, of changeset {update.changeset[:12]}…"
+    return Claim("approval", key.key_id, detail, sha256_hex(payload), changeset=update.changeset)
+
+
+def second_claim(envelope: Envelope, what: str, keys: Sequence[VerifyingKey], first: Claim) -> Claim:
+    """A further signature over the payload of a claim that was checked, by another key.
+
+    Raises:
+        IntegrityError: signed by none of ``keys``.
+    """
+    key = _key(envelope, what, keys)
+    verify(replace(envelope, key_id=key.key_id), key)
+    return Claim("signature", key.key_id, f"{NAMES[key.kind]} signature over the same {first.kind}", first.payload)
 
 
 def _check_subject(digests: dict[str, Any], what: str, identity: Identity, manifest: Manifest) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from weightgate.audit.claims import CHECKPOINT_ROOT, TENSOR_ROOT, Claim, Identity, check_claim
+from weightgate.audit.claims import CHECKPOINT_ROOT, TENSOR_ROOT, Claim, Identity, check_claim, second_claim
+from weightgate.audit.times import trusted_times
 from weightgate.audit.verify import Check, Verification
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.claims import read_claims
+from weightgate.lineage.signing.envelope import Envelope
 from weightgate.lineage.signing.key_files import read_public
 from weightgate.lineage.signing.keys import VerifyingKey, load_public
 from weightgate.lineage.signing.oms import CLAIMS, SIGNATURE
@@ -30,6 +33,7 @@ def verify_signed_model(
     signature: Path | None = None,
     ignore_paths: Sequence[str] = (),
     ignore_unsigned_files: bool = False,
+    tsa_roots: Sequence[Path] = (),
 ) -> Verification:
     """Verify a model folder, or a single file with its signature elsewhere, and the claims beside it.
 
@@ -41,6 +45,8 @@ def verify_signed_model(
         signature: the bundle, where it is not ``model.sig`` in the model.
         ignore_paths: unsigned files or folders to allow.
         ignore_unsigned_files: allow any unsigned file.
+        tsa_roots: PEM files of timestamping authorities to believe: a certificate has to be valid at the time that a
+            timestamp beside the signature states, rather than now.
 
     Raises:
         InputError: something cannot be read, or no key that could have signed was given.
@@ -53,11 +59,48 @@ def verify_signed_model(
         roots=tuple(certificate for path in certificate_chain for certificate in load_certificates(path)),
         identity=identity,
     )
-    signed = verify_model(
+    keys = claim_keys(public_keys)
+    return checked_model(
         model,
         signature or model / SIGNATURE,
         believed,
-        datetime.now(UTC),
+        lambda _: keys,
+        ignore_paths=ignore_paths,
+        ignore_unsigned_files=ignore_unsigned_files,
+        tsa_roots=tsa_roots,
+    ).verification
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """A model that verified, with the claims beside it."""
+
+    verification: Verification
+    claims: tuple[tuple[Envelope, Claim], ...]
+
+
+def checked_model(
+    model: Path,
+    signature: Path,
+    believed: Believed,
+    keys: Callable[[Envelope], Sequence[VerifyingKey]],
+    *,
+    ignore_paths: Sequence[str] = (),
+    ignore_unsigned_files: bool = False,
+    tsa_roots: Sequence[Path] = (),
+) -> CheckedModel:
+    """As `verify_signed_model`; ``keys`` says whose signature counts on a claim, which is not checked yet.
+
+    Raises:
+        InputError: something cannot be read.
+        IntegrityError: the first thing that does not check out.
+    """
+    times = trusted_times([signature], tsa_roots)
+    signed = verify_model(
+        model,
+        signature,
+        believed,
+        times.get(signature, datetime.now(UTC)),
         ignore_paths=ignore_paths,
         ignore_unsigned_files=ignore_unsigned_files,
     )
@@ -68,16 +111,20 @@ def verify_signed_model(
     ]
     if signed.uncovered:
         checks.append(Check("not covered by the signature", ", ".join(signed.uncovered)))
-    claims = _claims(model, manifest, public_keys)
-    checks += [Check(f"claim {number}", f"{claim.detail}, by {claim.signer}") for number, claim in claims]
+    checks += [Check("trusted time", f"signed before {time:%Y-%m-%dT%H:%M:%SZ}") for time in times.values()]
+    claims = _claims(model, manifest, keys)
+    checks += [
+        Check(f"claim {number}", f"{claim.detail}, by {claim.signer}") for number, (_, claim) in enumerate(claims, 1)
+    ]
     verdicts = sorted((claim.decided, claim.verdict) for _, claim in claims if claim.verdict)
     changesets = [claim.payload for _, claim in claims if claim.kind == "changeset"]
-    return Verification(
+    found = Verification(
         target=model,
         verdict=verdicts[-1][1] if verdicts else None,
         changeset=changesets[-1] if changesets else None,
         checks=tuple(checks),
     )
+    return CheckedModel(found, tuple(claims))
 
 
 def model_keys(paths: Sequence[Path]) -> tuple[ModelVerifyingKey, ...]:
@@ -106,15 +153,23 @@ def claim_keys(paths: Sequence[Path]) -> tuple[VerifyingKey, ...]:
     )
 
 
-def _claims(model: Path, manifest: Manifest, public_keys: Sequence[Path]) -> list[tuple[int, Claim]]:
+def _claims(
+    model: Path, manifest: Manifest, keys: Callable[[Envelope], Sequence[VerifyingKey]]
+) -> list[tuple[Envelope, Claim]]:
     path = model / CLAIMS
     if not model.is_dir() or not path.exists() or CLAIMS not in manifest.ignore_paths:
         return []
-    identity, keys = Identity(model), claim_keys(public_keys)
-    claims = [
-        (number, check_claim(envelope, f"{path}, line {number}", keys, identity, manifest))
-        for number, envelope in enumerate(read_claims(path), start=1)
-    ]
+    identity = Identity(model)
+    claims: list[tuple[Envelope, Claim]] = []
+    for number, envelope in enumerate(read_claims(path), start=1):
+        what = f"{path}, line {number}"
+        first = next((claim for other, claim in claims if other.payload == envelope.payload), None)
+        checked = (
+            second_claim(envelope, what, keys(envelope), first)
+            if first
+            else check_claim(envelope, what, keys(envelope), identity, manifest)
+        )
+        claims.append((envelope, checked))
     if claims and not manifest.digests.items() >= _stated(identity, manifest).items():
         raise IntegrityError(
             f"{model}: the signature states other checkpoint digests than its files have",

@@ -8,18 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cryptography import x509
-
 from weightgate.audit.run_folder import CHANGESET, VERDICT
+from weightgate.audit.times import trusted_times
 from weightgate.audit.verify import Check, Verification, verify
 from weightgate.lineage.canonical import sha256_hex
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import Envelope, read_envelope
 from weightgate.lineage.signing.keys import VerifyingKey
-from weightgate.lineage.signing.oms_certificates import load_certificates
 from weightgate.lineage.signing.schemes import NAMES
 from weightgate.lineage.signing.second import check_second
-from weightgate.lineage.signing.timestamps import check_reply, read_reply
+from weightgate.lineage.signing.timestamps import read_reply
 from weightgate.lineage.trust.approval import Update
 from weightgate.lineage.trust.document import SIGNER, TIME_FORMAT
 from weightgate.lineage.trust.folder import load_trust
@@ -87,11 +85,10 @@ def verify_trusted(
     checks = [
         *base.checks,
         *(Check(f"{entry.kind} signer", _by(root, entry, seconds[entry.path])) for entry in signed),
-        *(Check(f"approval by {tallied.role}", _said(tallied)) for tallied in tallies),
         *_times(stamped, times, tsa_roots),
-        Check("trust root", f"version {root.version}, expires {root.expires.strftime(TIME_FORMAT)}"),
+        *tally_checks(root, tallies),
     ]
-    _check_reached(tallies, target)
+    check_reached(tallies, target)
     return replace(base, checks=tuple(checks), roles=tallies)
 
 
@@ -128,20 +125,6 @@ def check_expiry(root: TrustRoot, moment: datetime) -> None:
             f"version {root.version} of the trust root expired at {root.expires.strftime(TIME_FORMAT)}",
             remedy="get a newer root; its keepers renew it with weightgate trust set --days",
         )
-
-
-def trusted_times(paths: Sequence[Path], tsa_roots: Sequence[Path]) -> dict[Path, datetime]:
-    """When each of the files was seen by a timestamping authority, for those that have a timestamp beside them.
-
-    Raises:
-        InputError: the roots cannot be read, or the extra ``timestamps`` is not installed.
-        IntegrityError: a timestamp that does not check out.
-    """
-    roots: list[x509.Certificate] = [certificate for path in tsa_roots for certificate in load_certificates(path)]
-    if not roots:
-        return {}
-    replies = {path: reply for path in paths if (reply := read_reply(path)) is not None}
-    return {path: check_reply(reply, path.read_bytes(), roots, f"{path}.tsr") for path, reply in replies.items()}
 
 
 def _signed(target: Path, root: TrustRoot) -> list[Signed]:
@@ -188,7 +171,20 @@ def update_of(verdict_payload: bytes) -> Update:
     )
 
 
-def _check_reached(tallies: Sequence[RoleTally], target: Path) -> None:
+def tally_checks(root: TrustRoot, tallies: Sequence[RoleTally]) -> list[Check]:
+    """How the roles stand, and under which root."""
+    return [
+        *(Check(f"approval by {tallied.role}", _said(tallied)) for tallied in tallies),
+        Check("trust root", f"version {root.version}, expires {root.expires.strftime(TIME_FORMAT)}"),
+    ]
+
+
+def check_reached(tallies: Sequence[RoleTally], target: Path) -> None:
+    """Every role reached its threshold.
+
+    Raises:
+        IntegrityError: one did not; the message says which did, and by whom.
+    """
     short = [tallied for tallied in tallies if not tallied.reached]
     if short:
         counts = ", ".join(f"{tallied.role} {tallied.count} of {tallied.threshold}" for tallied in short)

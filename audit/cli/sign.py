@@ -34,6 +34,8 @@ def sign(
     changeset: Annotated[Path | None, typer.Option(help="Signed changeset to lay beside the model.")] = None,
     verdict: Annotated[Path | None, typer.Option(help="Signed verdict to lay beside the model.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Signed replay to lay beside the model.")] = None,
+    approval: Annotated[list[Path] | None, typer.Option(help="Approval to lay beside the model; repeatable.")] = None,
+    second_key: Annotated[Path | None, typer.Option(help="Key of another scheme that signs the model too.")] = None,
     public_key: Annotated[
         list[Path] | None, typer.Option(help="Who signed these, if neither this key nor your own.")
     ] = None,
@@ -55,6 +57,8 @@ def sign(
         changeset=changeset,
         verdict=verdict,
         replay=replay,
+        approvals=approval or (),
+        second_key=second_key,
         public_keys=public_key or (),
         signature=signature,
         append=append,

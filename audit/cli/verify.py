@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -42,45 +42,83 @@ def verify(
 
     Exits 0 where everything holds, 4 at the first thing that does not, 2 on bad input.
     """
-    from weightgate.audit.verify import verify as verify_run
-    from weightgate.audit.verify_model import verify_signed_model
     from weightgate.lineage.errors import InputError
-    from weightgate.lineage.signing.keys import default_public_key, load_public
     from weightgate.lineage.signing.oms import SIGNATURE
 
-    if trust is not None:
-        if public_key:
-            raise InputError("a trust root names the signers", remedy="leave --public-key out")
-        from weightgate.audit.verify_trust import verify_trusted
-
-        found = verify_trusted(
-            target,
-            trust,
-            model=model,
-            parent_changeset=parent_changeset,
-            approvals=approvals,
-            tsa_roots=tsa_root or (),
-        )
-        _show(found, key=None)
-        return
-    if signature is not None or (target / SIGNATURE).exists():
-        result = verify_signed_model(
-            target,
-            public_keys=public_key or _own_key(),
-            certificate_chain=certificate_chain or (),
-            identity=identity,
-            signature=signature,
-            ignore_paths=ignore_paths or (),
-            ignore_unsigned_files=ignore_unsigned_files,
-        )
-        _show(result, key=None)
-        return
-    if certificate_chain or identity or ignore_paths or ignore_unsigned_files:
+    beside, stamps = _Beside(model, parent_changeset, approvals), tuple(tsa_root or ())
+    is_model = signature is not None or (target / SIGNATURE).exists()
+    signed = _Signed(signature, tuple(ignore_paths or ()), ignore_unsigned_files)
+    if trust is not None and (public_key or certificate_chain or identity):
+        raise InputError("a trust root names the signers", remedy="leave --public-key and certificates out")
+    if not is_model and (certificate_chain or identity or ignore_paths or ignore_unsigned_files):
         raise InputError(f"{target} holds no {SIGNATURE}: not a signed model", remedy="sign it, or give --signature")
-    if public_key and len(public_key) > 1:
+    if trust is not None:
+        _show(_trusted(target, trust, signed if is_model else beside, stamps), key=None)
+    elif is_model:
+        _show(
+            _model(target, public_key, signed, chain=certificate_chain, identity=identity, tsa_roots=stamps), key=None
+        )
+    else:
+        _run(target, public_key, beside)
+
+
+class _Beside(NamedTuple):
+    """What is checked with a run."""
+
+    model: Path | None
+    parent_changeset: Path | None
+    approvals: Path | None
+
+
+class _Signed(NamedTuple):
+    """How the files of a signed model are checked."""
+
+    signature: Path | None
+    ignore_paths: tuple[str, ...]
+    ignore_unsigned_files: bool
+
+
+def _trusted(target: Path, trust: Path, options: _Beside | _Signed, tsa_roots: tuple[Path, ...]) -> Verification:
+    if isinstance(options, _Signed):
+        from weightgate.audit.verify_trust_model import verify_trusted_model
+
+        return verify_trusted_model(target, trust, **options._asdict(), tsa_roots=tsa_roots)
+    from weightgate.audit.verify_trust import verify_trusted
+
+    return verify_trusted(target, trust, **options._asdict(), tsa_roots=tsa_roots)
+
+
+def _model(
+    target: Path,
+    public_keys: list[Path] | None,
+    signed: _Signed,
+    *,
+    chain: list[Path] | None,
+    identity: str | None,
+    tsa_roots: tuple[Path, ...],
+) -> Verification:
+    from weightgate.audit.verify_model import verify_signed_model
+
+    return verify_signed_model(
+        target,
+        public_keys=public_keys or _own_key(),
+        certificate_chain=chain or (),
+        identity=identity,
+        **signed._asdict(),
+        tsa_roots=tsa_roots,
+    )
+
+
+def _run(target: Path, public_keys: list[Path] | None, beside: _Beside) -> None:
+    from weightgate.audit.verify import verify as verify_run
+    from weightgate.lineage.errors import InputError
+    from weightgate.lineage.signing.keys import default_public_key, load_public
+
+    if public_keys and len(public_keys) > 1:
         raise InputError("one signer made a run", remedy="give one --public-key")
-    key = load_public(public_key[0]) if public_key else default_public_key()
-    _show(verify_run(target, key, model=model, parent_changeset=parent_changeset), key=key.key_id)
+    key = load_public(public_keys[0]) if public_keys else default_public_key()
+    found = verify_run(target, key, model=beside.model, parent_changeset=beside.parent_changeset)
+    _show(found, key=key.key_id)
 
 
 def _own_key() -> list[Path]:

@@ -20,9 +20,13 @@ from weightgate.lineage.signing.oms_certificates import signing_fault
 from weightgate.lineage.signing.oms_files import hash_files, list_model
 from weightgate.lineage.signing.oms_keys import ModelSigningKey, ModelVerifyingKey
 from weightgate.lineage.signing.oms_statement import DIR_HASH, Manifest, dir_hash, path_fault, write_statement
+from weightgate.lineage.signing.second import second_file
+from weightgate.lineage.signing.timestamps import reply_file
 
 SIGNATURE = "model.sig"
 CLAIMS = "claims.jsonl"
+BESIDE = (CLAIMS, "model.second.json", SIGNATURE, f"{SIGNATURE}.tsr")
+"""What may lie beside the files of a model without being signed: the claims, signatures and a timestamp."""
 GIT_PATHS = (".git", ".gitattributes", ".github", ".gitignore")
 """What OMS leaves out by default (§6.2), at the top of the model only."""
 
@@ -37,8 +41,8 @@ def build_manifest(
 ) -> Manifest:
     """Hash every file of a model.
 
-    Ignored, and declared as such, are: the signature and the claims beside it, what the caller names, and of the paths
-    of git those that are there. A path of git that turns up later is therefore found.
+    Ignored, and declared as such, are: the signature and what may lie beside it, what the caller names, and of the
+    paths of git those that are there. A path of git that turns up later is therefore found.
 
     Args:
         model: folder of the model.
@@ -53,10 +57,12 @@ def build_manifest(
     if not model.is_dir():
         raise InputError(f"{model}: not a folder", remedy="give the folder of the model; it may hold a single file")
     home = model.resolve()
-    ignored = {SIGNATURE, CLAIMS, *(declare(home, path) for path in ignore_paths)}
+    ignored = {*BESIDE, *(declare(home, path) for path in ignore_paths)}
     ignored.update(path for path in GIT_PATHS if os.path.lexists(home / path))
     if signature is not None and signature.resolve().is_relative_to(home):
-        ignored.add(declare(home, str(signature.resolve())))
+        place = signature.resolve()
+        beside = (place, second_file(place), reply_file(place))
+        ignored.update(declare(home, str(path)) for path in beside)
     listing = list_model(home, sorted(ignored))
     if listing.odd:
         name, fault = listing.odd[0]

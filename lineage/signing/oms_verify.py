@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import IN_TOTO, pae
-from weightgate.lineage.signing.oms import CLAIMS, SIGNATURE, declare
+from weightgate.lineage.signing.oms import BESIDE, declare
 from weightgate.lineage.signing.oms_bundle import Bundle, read_bundle, read_file
 from weightgate.lineage.signing.oms_certificates import parse_chain, verify_chain
 from weightgate.lineage.signing.oms_files import Listing, hash_files, hash_shards, list_model
@@ -83,7 +83,7 @@ def verify_model(
     allowed = [declare(home, path) for path in ignore_paths]
     listing = _list(model, home, manifest, allowed, signature)
     unsigned = _check_files(model, home, manifest, listing, ignore_unsigned_files=ignore_unsigned_files)
-    beside = {SIGNATURE, CLAIMS} & set(manifest.ignore_paths)
+    beside = set(BESIDE) & set(manifest.ignore_paths)
     return SignedModel(manifest, signer, tuple(sorted({*listing.ignored, *unsigned} - beside)))
 
 
@@ -168,7 +168,7 @@ def _list(model: Path, home: Path, manifest: Manifest, allowed: Sequence[str], s
     if place.is_relative_to(home):
         ignored.add(place.relative_to(home).as_posix())
     listing = list_model(home, sorted(ignored))
-    for name in {SIGNATURE, CLAIMS}.intersection(listing.ignored):
+    for name in set(BESIDE).intersection(listing.ignored):
         if (home / name).is_symlink() or not (home / name).is_file():
             raise IntegrityError(f"{model / name}: not a regular file", remedy=_REMEDY)
     for name, fault in listing.odd:

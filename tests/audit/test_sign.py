@@ -289,7 +289,7 @@ def test_the_commands_sign_and_verify(case: Case, weightgate: Command) -> None:
     said = weightgate("sign", case.model, "--key", case.key, "--changeset", case.changeset, "--json")
     assert said.code == 0, said.err
     assert said.json["claims"][0]["kind"] == "changeset"
-    assert said.json["ignore_paths"] == ["claims.jsonl", "model.sig"]
+    assert said.json["ignore_paths"] == ["claims.jsonl", "model.second.json", "model.sig", "model.sig.tsr"]
     assert weightgate("sign", case.model, "--key", case.key).code == 2
     assert weightgate("sign", case.model, "--force").code == 2
     more = weightgate("sign", case.model, "--append", "--verdict", case.verdict, "--public-key", case.public)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
 
+from weightgate.audit.sign import sign
 from weightgate.audit.timestamp import attach, write_query
+from weightgate.audit.verify_model import verify_signed_model
 from weightgate.audit.verify_trust import verify_trusted
 from weightgate.lineage.errors import InputError, IntegrityError, MissingExtraError
 from weightgate.lineage.signing import timestamps
+from weightgate.lineage.signing.keys import generate
 from weightgate.lineage.trust import edit
 from weightgate.lineage.trust.folder import open_draft
 
@@ -173,6 +181,39 @@ def test_an_expired_root_counts_at_the_trusted_time(office: Office, authority: P
         verify_trusted(office.run, office.trust, now=later)
     with pytest.raises(IntegrityError, match=r"changeset\.json\.tsr"):
         verify_trusted(office.run, office.trust, tsa_roots=[authority / "other.pem"], now=later)
+
+
+def test_a_model_signed_with_a_certificate_that_expired_since(authority: Path, tmp_path: Path) -> None:
+    """At the time of its stamp the certificate was valid; without the stamp, or with a false one, it is refused."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights.txt").write_text("1")
+    key = generate(tmp_path / "key.pem", "ecdsa-p256")
+    root_key = load_pem_private_key((authority / "root.key").read_bytes(), None)
+    root = load_pem_x509_certificate((authority / "root.pem").read_bytes())
+    now = datetime.now(UTC)
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "team")]))
+        .issuer_name(root.subject)
+        .public_key(key.public.raw)
+        .serial_number(7)
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(seconds=3))
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        .sign(root_key, SHA256())
+    )
+    (tmp_path / "leaf.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+    sign(model, key=tmp_path / "key.pem", certificate_chain=[tmp_path / "leaf.pem"])
+    stamp(authority, model / "model.sig")
+    time.sleep(max(0.0, (now + timedelta(seconds=4) - datetime.now(UTC)).total_seconds()))
+    chain, trusted = [authority / "root.pem"], [authority / "root.pem"]
+    with pytest.raises(IntegrityError, match=r"valid|expired"):
+        verify_signed_model(model, public_keys=[], certificate_chain=chain)
+    found = verify_signed_model(model, public_keys=[], certificate_chain=chain, tsa_roots=trusted)
+    assert any(check.name == "trusted time" for check in found.checks)
+    with pytest.raises(IntegrityError, match=r"model\.sig\.tsr"):
+        verify_signed_model(model, public_keys=[], certificate_chain=chain, tsa_roots=[authority / "other.pem"])
 
 
 def test_the_command_takes_one_step_at_a_time(authority: Path, tmp_path: Path, weightgate: Command) -> None:

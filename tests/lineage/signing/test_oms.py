@@ -108,7 +108,15 @@ def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
         "method": "files",
         "hash_type": "sha256",
         "allow_symlinks": False,
-        "ignore_paths": [".git", "claims.jsonl", "empty", "model.sig", "sub.txt"],
+        "ignore_paths": [
+            ".git",
+            "claims.jsonl",
+            "empty",
+            "model.second.json",
+            "model.sig",
+            "model.sig.tsr",
+            "sub.txt",
+        ],
     }
 
 
