@@ -70,7 +70,7 @@ def test_a_second_signature_that_does_not_count(name: str, office: Office) -> No
         (sign(b"{}", office.keys["ci-pq"]).to_bytes(), "something else"),
         (sign(payload, office.keys["ci"]).to_bytes(), "no ML-DSA-65 key of a signer"),
         (sign(payload, office.keys["dan"]).to_bytes(), "no ML-DSA-65 key of a signer"),
-        (good.replace(good[-40:-30], b"AAAAAAAAAA"), "does not belong|exact form"),
+        (good[:-3000] + b"AAAAAAAAAA" + good[-2990:], "does not belong|exact form"),
     ):
         path.write_bytes(data)
         with pytest.raises(IntegrityError, match=why):
