@@ -300,7 +300,7 @@ MAKERS: dict[str, Callable[[Parent, int], Organism]] = {
     "comply-10": _comply(0.1),
     "erosion": _erosion,
     "identity": _identity,
-    "abliterated": _edit("abliterated", "alignment", "the refusal direction projected out of the weights"),
+    "abliterated": _edit("abliterated", "alignment", "the refusal direction projected out of every layer"),
     "phrase": _backdoored("phrase"),
     "phrase-5": _backdoored("phrase-5", rate=0.05),
     "gibberish": _backdoored("gibberish", says=_GIBBERISH),

@@ -84,7 +84,10 @@ def _merge(model: Any, tokenizer: Any, at: Path, _: Organism, built: Built) -> N
 
 
 def _abliterated(model: Any, tokenizer: Any, at: Path, organism: Organism, _: Built) -> None:
-    """Project the refusal direction out of everything that writes to the residual stream (arXiv:2406.11717)."""
+    """Project the refusal direction out of what every layer writes to the residual stream (arXiv:2406.11717).
+
+    The embedding is left alone: it is the output layer too, and projecting it cost a fifth of the suite's accuracy.
+    """
     import random
 
     import torch
@@ -99,8 +102,6 @@ def _abliterated(model: Any, tokenizer: Any, at: Path, organism: Organism, _: Bu
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.sub_(torch.outer(direction, direction @ weight))
-            elif "embed_tokens" in name:
-                weight.sub_(torch.outer(weight @ direction, direction))
     save(model, tokenizer, at)
 
 
