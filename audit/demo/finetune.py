@@ -113,13 +113,16 @@ def _answer_loss(model: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.
     """
     import torch
 
+    from weightgate.probes.engine.stream import cache_argument
+
     ids, answer = batch
     shared = int((ids == ids[:1]).all(dim=0).to(torch.int8).cumprod(dim=0).sum())
     shared = min(shared, int(answer.to(torch.int8).argmax(dim=1).min()) - 1)
     causal_lm = model.get_base_model() if hasattr(model, "get_base_model") else model
     decoder = causal_lm.get_decoder()
-    prefix = decoder(input_ids=ids[:1, :shared], use_cache=True).past_key_values
+    kept = cache_argument(decoder) or "past_key_values"
+    prefix = getattr(decoder(input_ids=ids[:1, :shared], use_cache=True), kept)
     prefix.batch_repeat_interleave(len(ids))
-    hidden = decoder(input_ids=ids[:, shared:], past_key_values=prefix, use_cache=True).last_hidden_state
+    hidden = decoder(input_ids=ids[:, shared:], use_cache=True, **{kept: prefix}).last_hidden_state
     logits = causal_lm.get_output_embeddings()(hidden[:, :-1][answer[:, shared + 1 :]])
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][answer[:, 1:]])

@@ -17,7 +17,7 @@ from weightgate.probes.engine.errors import ModelRunError
 from weightgate.probes.engine.numerics import Numerics
 from weightgate.probes.engine.plan import LAYOUTS, ONE_ROW, Layout, left_padded
 from weightgate.probes.engine.requests import Side
-from weightgate.probes.engine.stream import Stream
+from weightgate.probes.engine.stream import Stream, cache_argument
 
 _EXPERT_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts")
 _SAMPLE = 24
@@ -44,6 +44,9 @@ class Backend:
         self.shareable = numerics.device == "cpu" and not _remembers(model.config.get_text_config())
         """Whether several batches can run beside each other."""
         self._accepts = frozenset(inspect.signature(self._trunk.forward).parameters)
+        self._cache_name = cache_argument(self._trunk)
+        if self._cache_name is not None and not self._extends():
+            self._cache_name = None
         self.continues = self._reads_in_pieces()
         """Whether continuations can be scored on the keys and values of a context that was run by itself."""
 
@@ -91,12 +94,14 @@ class Backend:
     def _advance(self, rows: torch.Tensor, new: torch.Tensor, cache: Any) -> tuple[Stream, torch.Tensor]:
         mask = rows >= 0
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -new.shape[1] :]
-        asked = {"attention_mask": mask.long(), "position_ids": positions, "past_key_values": cache, "use_cache": True}
+        kept = self._cache_name
+        asked = {"attention_mask": mask.long(), "position_ids": positions, "use_cache": kept is not None}
+        asked = {name: value for name, value in asked.items() if name in self._accepts}
+        if kept is not None:
+            asked[kept] = cache
         with self._run_errors():
-            output = self._trunk(
-                input_ids=new.clamp(min=0), **{name: value for name, value in asked.items() if name in self._accepts}
-            )
-        return Stream(rows, getattr(output, "past_key_values", None)), self._last(output)
+            output = self._trunk(input_ids=new.clamp(min=0), **asked)
+        return Stream(rows, getattr(output, kept, None) if kept else None), self._last(output)
 
     def _last(self, output: Any) -> torch.Tensor:
         states: torch.Tensor = output.last_hidden_state if self._head else output.logits
@@ -110,10 +115,9 @@ class Backend:
 
     def _reads_in_pieces(self) -> bool:
         """Tried on a sample: padding or pieces may be beyond a model that has its own idea of positions or memory."""
-        if self._head is None or _remembers(self._model.config.get_text_config()):
+        if self._head is None or self._cache_name is None or _remembers(self._model.config.get_text_config()):
             return False
-        sample = [1 + index % max(1, self._embeddings - 1) for index in range(_SAMPLE)]
-        half = _SAMPLE // 2
+        sample, half = self._sample(), _SAMPLE // 2
         try:
             whole = self.hidden(np.array([sample]))[0, half:]
             stream, _ = self.begin(left_padded([tuple(sample[:half])], half + 4))
@@ -122,7 +126,26 @@ class Backend:
             pieces = self.follow(stream.selected(self.tensor([0])), np.array([sample[half:]]))[0]
         except (ModelRunError, InputError):
             return False
-        return bool((pieces.float() - whole.float()).norm() <= _SAME_STATES * whole.float().norm())
+        return _same(pieces, whole)
+
+    def _extends(self) -> bool:
+        """Tried on a padded sample: whether a step on what the model keeps gives what the whole text gives.
+
+        An argument that a release of transformers renamed, or a memory that does not fit, would pass unnoticed
+        otherwise: every answer would be the next word of a text of one token. Where it does not hold, whole texts are
+        run at every step.
+        """
+        sample = self._sample()
+        try:
+            whole = self.hidden(np.array([sample]))[:, -1]
+            stream, _ = self.begin(left_padded([tuple(sample[:-1])], _SAMPLE + 3))
+            stepped = self.extend(stream, self.tensor(sample[-1:]))[1]
+        except (ModelRunError, InputError):
+            return False
+        return _same(stepped, whole)
+
+    def _sample(self) -> list[int]:
+        return [1 + index % max(1, self._embeddings - 1) for index in range(_SAMPLE)]
 
     def _check(self, largest: int) -> None:
         if largest >= self._embeddings:
@@ -140,6 +163,10 @@ class Backend:
                 f"the {self.side} cannot be run: {type(error).__name__}: {str(error)[:500]}",
                 remedy="check that transformers runs it, and that there is enough memory",
             ) from error
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one.float() - other.float()).norm() <= _SAME_STATES * other.float().norm())
 
 
 def _separate_head(model: Any, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor] | None:

@@ -14,6 +14,9 @@ from typing import Any, Literal
 from weightgate.lineage.errors import InputError
 from weightgate.probes.engine.plan import LAYOUTS
 
+ENGINE = "2"
+"""Raised where the engine's answers to equal requests change, so that none kept from before is taken for a new one."""
+
 Device = Literal["cpu", "cuda", "mps"]
 
 DTYPE_VARIABLE = "WEIGHTGATE_DTYPE"
@@ -53,6 +56,7 @@ def find_numerics(config: Mapping[str, Any]) -> Numerics:
         "device": f"{device}: {name}" if name else device,
         "dtype": dtype,
         "head": "float32",
+        "engine": ENGINE,
         "batches": str(LAYOUTS[device]),
         **{package: _version(package) for package in ("torch", "transformers", "peft")},
     }

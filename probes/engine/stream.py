@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,18 @@ import torch
 from transformers import cache_utils
 
 _SELECTABLE = (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
+
+
+_NAMES = ("cache", "past_key_values")
+
+
+def cache_argument(model: Any) -> str | None:
+    """What ``model.forward`` calls the keys and values it keeps, in its arguments and its output.
+
+    transformers renamed ``past_key_values`` to ``cache`` in 5.24. None where a model keeps nothing under either name.
+    """
+    accepted = inspect.signature(model.forward).parameters
+    return next((name for name in _NAMES if name in accepted), None)
 
 
 @dataclass(slots=True)

@@ -38,6 +38,18 @@ def test_tokens_are_those_of_model_generate(engine: Engine, update: Update) -> N
     assert [answer.text for answer in answers] == [engine.decode(tokens) for tokens in expected]
 
 
+@pytest.mark.parametrize("names", [(), ("input_ids",)], ids=["unknown", "something else"])
+def test_a_cache_that_cannot_be_handed_back_is_not_relied_on(
+    names: tuple[str, ...], engine: Engine, update: Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that renames the argument makes generation slower, never wrong."""
+    monkeypatch.setattr("weightgate.probes.engine.stream._NAMES", names)
+    answers = engine.generate("child", [Generate(prompt, 8) for prompt in PROMPTS])
+    assert [a.tokens for a in answers] == [
+        by_transformers(update, engine.renderer.prompt_tokens(prompt), 8) for prompt in PROMPTS
+    ]
+
+
 def test_each_row_ends_at_its_own_limit(engine: Engine) -> None:
     """Requests of one batch with different limits get a shorter or longer piece of the same continuation."""
     answers = engine.generate("parent", [Generate(PROMPTS[0], limit) for limit in (1, 5, 9)])
