@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from weightgate.lineage.canonical import Frozen
@@ -25,7 +25,9 @@ class Comparison(Frozen):
     difference: Difference
 
 
-def compare(a: Path, b: Path, *, progress: Callable[[int], None] | None = None) -> Comparison:
+def compare(
+    a: Path, b: Path, *, sources: Sequence[Path] = (), progress: Callable[[int], None] | None = None
+) -> Comparison:
     """Compare two checkpoints, or a model and an adapter for it.
 
     Unlike `open_update` it takes pairs that could not be parent and child, such as two architectures: a comparison
@@ -34,6 +36,7 @@ def compare(a: Path, b: Path, *, progress: Callable[[int], None] | None = None) 
     Args:
         a: The earlier checkpoint.
         b: The later checkpoint, or a PEFT adapter folder for ``a``.
+        sources: Models that ``b`` may have been merged from, beside ``a``.
         progress: Called with the number of bytes read since the last call.
 
     Raises:
@@ -47,7 +50,8 @@ def compare(a: Path, b: Path, *, progress: Callable[[int], None] | None = None) 
     else:
         before, after = fingerprint(left, progress=progress), fingerprint(right, progress=progress)
         found = difference(left, right, before, after, progress)
-        described = describe(left, right, found, identical=before.root == after.root)
+        merged = [Checkpoint.open(path) for path in sources]
+        described = describe(left, right, found, identical=before.root == after.root, sources=merged)
         kind, facts = described.kind, described.facts
     return Comparison(
         a=model_version(a.name, before), b=model_version(b.name, after), kind=kind, facts=facts, difference=found

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import weightgate
+from weightgate.audit.claims_file import check_claims_are_probed, claimed_sources, load_claims
 from weightgate.audit.environment import describe_environment, require_extra
 from weightgate.audit.inputs import Inputs, load_inputs, parent_link
 from weightgate.audit.measure import measure
@@ -30,6 +31,7 @@ from weightgate.lineage.recipe import Recipe, load_recipe
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey, default_key, load_private
 from weightgate.lineage.signing.second import check_second_key, countersign, second_file
+from weightgate.lineage.weights.claims import Claims
 from weightgate.lineage.weights.update import Update, open_update
 from weightgate.policies.decide import decide
 from weightgate.policies.policy import Policy, resolve
@@ -57,6 +59,8 @@ def gate(
     names: tuple[str, str] | None = None,
     parent_changeset: Path | None = None,
     recipe: Path | None = None,
+    claims: Path | None = None,
+    merge_of: Sequence[Path] = (),
     key: Path | None = None,
     second_key: Path | None = None,
     out: Path | None = None,
@@ -82,6 +86,8 @@ def gate(
         names: Labels of parent and child in the changeset; by default the names of their folders.
         parent_changeset: Signed changeset that made the parent; the new one is chained to it.
         recipe: YAML or JSON file that says how the child was made; signed with the changeset, never run here.
+        claims: What the author says about the weights (YAML or JSON): checked, and signed with the changeset.
+        merge_of: Models that the child was merged from, beside the parent; by default those that ``claims`` names.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
         second_key: Key of another scheme that signs changeset and verdict too, where a trust root asks for it.
         out: Run folder; by default a new one under ``weightgate-runs``.
@@ -103,18 +109,32 @@ def gate(
     now = datetime.now(UTC).replace(microsecond=0)
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else None
     chosen, rules = select(probes), resolve(str(policy))
+    said = load_claims(claims) if claims else None
+    check_claims_are_probed(said, chosen)
     signer = load_private(key) if key else default_key()
     second = _second(second_key, signer)
 
     say.step("Reading and hashing both checkpoints")
     update = open_update(
-        resolve_model(parent), resolve_model(child), progress=lambda done: say.advance("bytes", done, 0)
+        resolve_model(parent),
+        resolve_model(child),
+        sources=merge_of or claimed_sources(said, claims),
+        progress=lambda done: say.advance("bytes", done, 0),
     )
     inputs = load_inputs(data, held_out, canaries)
     link = parent_link(parent_changeset, update, signer) if parent_changeset else None
     made_by = load_recipe(recipe) if recipe else None
     plan = _plan(
-        update, inputs, rules, chosen, seed=seed, intent=intent, link=link, recipe=made_by, early_stop=early_stop
+        update,
+        inputs,
+        rules,
+        chosen,
+        seed=seed,
+        intent=intent,
+        link=link,
+        recipe=made_by,
+        claims=said,
+        early_stop=early_stop,
     )
     labels = names or (update.parent.path.name, update.child.path.name)
     folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
@@ -130,6 +150,7 @@ def gate(
         parent_name=labels[0],
         child_name=labels[1],
         recipe=made_by,
+        claims=said,
     )
     payload = statement(changeset)
     if second:
@@ -148,6 +169,7 @@ def gate(
         held_out=inputs.held_out,
         canaries=inputs.canaries,
         stopping=stopping,
+        claims=said,
     )
     results, costs = measure(chosen, context, controls=controls, progress=say)
     engine.close()
@@ -206,6 +228,7 @@ def _plan(
     link: str | None,
     recipe: Recipe | None,
     early_stop: bool,
+    claims: Claims | None,
 ) -> dict[str, object]:
     """Everything the result depends on, by digest: what a resumed run must have in common with the first attempt."""
     return plan_of(
@@ -218,6 +241,7 @@ def _plan(
         intent=intent,
         parent_changeset=link or "",
         recipe=digest(recipe) if recipe else "",
+        claims=digest(claims) if claims else "",
         tool=weightgate.__version__,
         **({"early_stop": True} if early_stop else {}),
     )

@@ -14,6 +14,7 @@ from weightgate.lineage.recipe import Recipe
 from weightgate.lineage.signing.envelope import read_envelope, verify
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.strict_json import parse
+from weightgate.lineage.weights.claims import Claims
 from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ class TensorChange(Frozen):
         default=None, description="Frobenius norm of the difference over that of the parent."
     )
     elements_changed: int | None = Field(default=None, description="Elements whose bits differ.")
-    rank: int | None = Field(default=None, description="Numerical rank of the difference, where it is low.")
+    rank: int | None = Field(
+        default=None,
+        description="Rank of the difference: for an adapter that of its factors, else the singular values above "
+        "rounding to the dtype, where these and rounding explain it (a lower bound).",
+    )
 
 
 class Delta(Frozen):
@@ -94,6 +99,7 @@ class Changeset(Frozen):
     inputs: tuple[DataInput, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict, description="Tool and library versions, platform.")
     recipe: Recipe | None = Field(default=None, description="How the child was made, for `weightgate replay`.")
+    claims: Claims | None = Field(default=None, description="What the author says about the weights.")
 
 
 def build_changeset(
@@ -108,6 +114,7 @@ def build_changeset(
     parent_name: str,
     child_name: str,
     recipe: Recipe | None = None,
+    claims: Claims | None = None,
 ) -> Changeset:
     """The changeset of an update.
 
@@ -122,6 +129,7 @@ def build_changeset(
         parent_name: label of the parent.
         child_name: label of the child.
         recipe: how the child was made.
+        claims: what the author says about the weights.
     """
     from weightgate.lineage.weights.update import model_version
 
@@ -136,6 +144,7 @@ def build_changeset(
         inputs=tuple(inputs),
         environment=dict(environment),
         recipe=recipe,
+        claims=claims,
     )
 
 

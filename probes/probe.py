@@ -13,6 +13,7 @@ from weightgate.probes.evidence import Family, Finding, Item, Measurement, Probe
 
 if TYPE_CHECKING:
     from weightgate.lineage.data.dataset import Dataset
+    from weightgate.lineage.weights.claims import Claims
     from weightgate.lineage.weights.update import Update
     from weightgate.probes.engine.engine import Engine
     from weightgate.probes.stopping import Stopping
@@ -35,6 +36,7 @@ class ProbeContext:
     held_out: Dataset | None = None
     canaries: Dataset | None = None
     stopping: Stopping | None = None
+    claims: Claims | None = None
 
 
 @runtime_checkable

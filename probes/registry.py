@@ -16,6 +16,7 @@ def builtin() -> tuple[Probe, ...]:
     """The shipped probes with their default parameters, cheap ones first."""
     from weightgate.probes.alignment.refusal import RefusalProbe
     from weightgate.probes.alignment.response_kl import ResponseKLProbe
+    from weightgate.probes.integrity.claims import ClaimsProbe
     from weightgate.probes.poisoning.data_scan import DataScanProbe
     from weightgate.probes.poisoning.files import FilesProbe
     from weightgate.probes.poisoning.target_inversion import TargetInversionProbe
@@ -25,6 +26,7 @@ def builtin() -> tuple[Probe, ...]:
     from weightgate.probes.regression.suite import SuiteProbe
 
     return (
+        ClaimsProbe(),
         FilesProbe(),
         DataScanProbe(),
         RefusalProbe(),

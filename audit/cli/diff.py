@@ -28,6 +28,7 @@ def diff(
     *,
     format_: Annotated[Literal["table", "html", "json"], typer.Option("--format", help="How to show it.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
+    merge_of: Annotated[list[Path] | None, typer.Option(help="Model that B may be merged from; repeatable.")] = None,
     top: Annotated[int, typer.Option(help="Most changed tensors to list.", min=1)] = 12,
 ) -> None:
     """Compare weights, tokenizer, chat template and configuration of two checkpoints. Needs no torch."""
@@ -36,7 +37,7 @@ def diff(
     from weightgate.audit.progress import reading
 
     with progress() as say:
-        comparison = compare(a, b, progress=reading(say, a, b))
+        comparison = compare(a, b, sources=merge_of or (), progress=reading(say, a, b))
     chosen = "json" if console.SETTINGS.json else format_
     if chosen == "html":
         from weightgate.reports.difference_html import render_difference

@@ -29,6 +29,8 @@ def verify(
     approvals: Annotated[Path | None, typer.Option(help="Folder of approvals, if not the run's own.")] = None,
     tsa_root: Annotated[list[Path] | None, typer.Option(help="PEM of roots of timestamping authorities.")] = None,
     model: Annotated[Path | None, typer.Option(help="The child's folder, to hash again and compare.")] = None,
+    parent: Annotated[Path | None, typer.Option(help="The parent's folder: compares both, checks claims.")] = None,
+    merge_of: Annotated[list[Path] | None, typer.Option(help="Model of a claimed merge.")] = None,
     parent_changeset: Annotated[Path | None, typer.Option(help="Changeset that made the parent.")] = None,
     signature: Annotated[Path | None, typer.Option(help="Signature of the model, if not model.sig in it.")] = None,
     certificate_chain: Annotated[
@@ -52,14 +54,29 @@ def verify(
         raise InputError("a trust root names the signers", remedy="leave --public-key and certificates out")
     if not is_model and (certificate_chain or identity or ignore_paths or ignore_unsigned_files):
         raise InputError(f"{target} holds no {SIGNATURE}: not a signed model", remedy="sign it, or give --signature")
+    if parent is not None and (model is None or is_model):
+        raise InputError("the parent alone says nothing of an update", remedy="give a run or changeset, and --model")
     if trust is not None:
-        _show(_trusted(target, trust, signed if is_model else beside, stamps), key=None)
+        result = _trusted(target, trust, signed if is_model else beside, stamps)
+        _show(_compared(result, parent, model, merge_of), key=None)
     elif is_model:
         _show(
             _model(target, public_key, signed, chain=certificate_chain, identity=identity, tsa_roots=stamps), key=None
         )
     else:
-        _run(target, public_key, beside)
+        result, key_id = _run(target, public_key, beside)
+        _show(_compared(result, parent, model, merge_of), key=key_id)
+
+
+def _compared(
+    result: Verification, parent: Path | None, model: Path | None, merge_of: list[Path] | None
+) -> Verification:
+    """With the parent at hand, what changed is compared again."""
+    if parent is None or model is None:
+        return result
+    from weightgate.audit.verify_update import verify_update
+
+    return verify_update(result, parent, model, merge_of or ())
 
 
 class _Beside(NamedTuple):
@@ -109,7 +126,7 @@ def _model(
     )
 
 
-def _run(target: Path, public_keys: list[Path] | None, beside: _Beside) -> None:
+def _run(target: Path, public_keys: list[Path] | None, beside: _Beside) -> tuple[Verification, str]:
     from weightgate.audit.verify import verify as verify_run
     from weightgate.lineage.errors import InputError
     from weightgate.lineage.signing.keys import default_public_key, load_public
@@ -118,7 +135,7 @@ def _run(target: Path, public_keys: list[Path] | None, beside: _Beside) -> None:
         raise InputError("one signer made a run", remedy="give one --public-key")
     key = load_public(public_keys[0]) if public_keys else default_public_key()
     found = verify_run(target, key, model=beside.model, parent_changeset=beside.parent_changeset)
-    _show(found, key=key.key_id)
+    return found, key.key_id
 
 
 def _own_key() -> list[Path]:

@@ -55,6 +55,16 @@ def adapter_facts(adapter: Checkpoint) -> dict[str, str]:
     return {key: str(value)[:1000] for key, value in facts.items() if value is not None}
 
 
+def adapter_ranks(adapter: Checkpoint) -> dict[str, int]:
+    """Ranks of the LoRA factors, by the name of the tensor they change; from their shapes, not the configuration."""
+    factors, _ = _sort_out(adapter)
+    return {
+        f"{module}.weight": parts["lora_A"].shape[0]
+        for module, parts in factors.items()
+        if "lora_A" in parts and parts["lora_A"].shape and "lora_magnitude_vector" not in parts
+    }
+
+
 def adapter_difference(
     parent: Checkpoint, adapter: Checkpoint, progress: Callable[[int], None] | None = None
 ) -> WeightDifference:

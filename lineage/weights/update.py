@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,15 @@ class Update:
         return self.delta.kind
 
 
-def open_update(parent: Path, child: Path, *, progress: Callable[[int], None] | None = None) -> Update:
+def open_update(
+    parent: Path, child: Path, *, sources: Sequence[Path] = (), progress: Callable[[int], None] | None = None
+) -> Update:
     """Open, hash and compare two checkpoints.
 
     Args:
         parent: model folder or safetensors file of the version in use.
         child: the same of the proposed version, or a PEFT adapter folder to be applied to the parent.
+        sources: models that the child may have been merged from, beside the parent.
         progress: called with the number of bytes read since the last call.
 
     Raises:
@@ -87,13 +90,15 @@ def open_update(parent: Path, child: Path, *, progress: Callable[[int], None] | 
         found = difference(before, after, parent_fingerprint, child_fingerprint, progress)
         _check_shapes(before, after, found)
     identical = parent_fingerprint.root == child_fingerprint.root
+    merged = [Checkpoint.open(path) for path in sources]
+    described = describe(before, after, found, identical=identical, sources=merged)
     return Update(
         parent=before,
         child=after,
         parent_fingerprint=parent_fingerprint,
         child_fingerprint=child_fingerprint,
         difference=found,
-        delta=_delta(before, after, found, describe(before, after, found, identical=identical)),
+        delta=_delta(before, after, found, described),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from weightgate.lineage.weights.adapter import adapter_ranks
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.difference import Difference
 from weightgate.lineage.weights.kinds.casts import find_casts, is_dtype_only
 from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 from weightgate.lineage.weights.kinds.grid import find_dequantised
+from weightgate.lineage.weights.kinds.merge import find_merge
 from weightgate.lineage.weights.kinds.quantised import find_stored, is_scale
 from weightgate.lineage.weights.kinds.rank import find_low_rank
 from weightgate.lineage.weights.kinds.scope import scope
@@ -30,7 +32,9 @@ class Description:
     ranks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def describe(parent: Checkpoint, child: Checkpoint, found: Difference, *, identical: bool) -> Description:
+def describe(
+    parent: Checkpoint, child: Checkpoint, found: Difference, *, identical: bool, sources: Sequence[Checkpoint] = ()
+) -> Description:
     """Name the kind of an update.
 
     Args:
@@ -38,20 +42,26 @@ def describe(parent: Checkpoint, child: Checkpoint, found: Difference, *, identi
         child: the other side, or an adapter for the parent.
         found: what differs.
         identical: whether the roots of both are equal.
+        sources: models that the child may be a merge of, beside the parent.
 
     Raises:
-        InputError: a tensor cannot be read, or an adapter is not what its configuration says.
+        InputError: a tensor cannot be read, an adapter is not what its configuration says, or the sources of a merge
+            do not determine its coefficients.
     """
     names = [tensor.name for tensor in found.weights.tensors]
     where = scope([name for name in names if name in parent.tensors], parent.tensors)
     if child.kind == "adapter":
         tokens = find_virtual_tokens(parent, child)
         kind = KINDS[tokens.type] if tokens else "adapter"
-        return Description(kind, Facts(scope=where, virtual_tokens=tokens))
+        return Description(kind, Facts(scope=where, virtual_tokens=tokens), adapter_ranks(child))
     if identical:
         return Description("identical", Facts())
     if not names:
         return Description(_by_files(found), Facts())
+    if sources and child.kind == parent.kind:
+        merge = find_merge(parent, child, sources)
+        facts = Facts(scope=where, merge=merge)
+        return Description("merge", facts) if merge.explained else _by_tensors(parent, child, found, facts)
     return _by_tensors(parent, child, found, Facts(scope=where))
 
 

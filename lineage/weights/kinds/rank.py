@@ -43,17 +43,22 @@ class Spectrum:
     noise: float
 
     @property
+    def explained(self) -> bool:
+        """Whether these directions and rounding explain the difference; a small update can be rounding alone."""
+        return self.rank is not None and 1 - self.captured <= SLACK * self.noise + 1e-4
+
+    @property
     def low(self) -> bool:
-        """Whether few directions and rounding explain the difference."""
-        if self.rank is None or self.rank == 0:
-            return False
-        return self.captured >= LEAST_CAPTURED and 1 - self.captured <= SLACK * self.noise + 1e-4
+        """Whether a few directions do most of it: rounding alone would not look like that."""
+        return self.explained and bool(self.rank) and self.captured >= LEAST_CAPTURED
 
 
 def find_low_rank(
     parent: Mapping[str, TensorInfo], child: Mapping[str, TensorInfo], changed: Sequence[str]
 ) -> tuple[LowRank | None, dict[str, int]]:
     """The ranks of the changed matrices, all together and by name; (None, {}) where those looked at first have none.
+
+    By name stand all that are explained, also with rank 0: nothing of them rises above rounding.
 
     Args:
         parent: tensors of the parent.
@@ -74,18 +79,20 @@ def find_low_rank(
 
     first = spread(matrices, _FIRST_LOOK)
     found = {tensor.name: seen for tensor, seen in zip(first, in_order(look, first), strict=True)}
-    if not any(seen.low for seen in found.values()):
+    if not any(seen.explained for seen in found.values()):
         return None, {}
     rest = [tensor for tensor in matrices if tensor.name not in found]
     found |= {tensor.name: seen for tensor, seen in zip(rest, in_order(look, rest), strict=True)}
-    low = {name: seen for name, seen in found.items() if seen.low and seen.rank is not None}
-    ranks = {name: seen.rank for name, seen in low.items() if seen.rank is not None}
+    ranks = {name: seen.rank for name, seen in found.items() if seen.explained and seen.rank is not None}
+    low = {name: seen for name, seen in found.items() if seen.low}
+    if not low:
+        return None, ranks
     facts = LowRank(
         matrices=len(found),
         matrices_changed=len(matrices),
         low=len(low),
-        rank_min=min(ranks.values()),
-        rank_max=max(ranks.values()),
+        rank_min=min(ranks[name] for name in low),
+        rank_max=max(ranks[name] for name in low),
         captured=min(seen.captured for seen in low.values()),
         noise=max(seen.noise for seen in low.values()),
     )

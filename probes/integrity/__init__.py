@@ -1,0 +1,1 @@
+"""Whether the update is what its author says it is."""
