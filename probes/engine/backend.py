@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,23 @@ class Backend:
         with self._run_errors():
             output = self._trunk(input_ids=torch.from_numpy(tokens).to(self._device), use_cache=False)
         return self._last(output)
+
+    @torch.inference_mode()
+    def layers(self, tokens: NDArray[np.int64], layers: Sequence[int]) -> list[torch.Tensor]:
+        """(R, L, H) states of right-padded rows after each of ``layers``; 0 is the embedding."""
+        self._check(int(tokens.max()))
+        with self._run_errors():
+            states = self._model.base_model(
+                input_ids=torch.from_numpy(tokens).to(self._device), use_cache=False, output_hidden_states=True
+            ).hidden_states
+        if states is None:
+            raise ModelRunError(f"the {self.side} does not give its hidden states", remedy="leave out what needs them")
+        if max(layers) >= len(states):
+            raise InputError(
+                f"the {self.side} has {len(states) - 1} layers, asked for hidden states after layer {max(layers)}",
+                remedy="name layers that parent and child have",
+            )
+        return [states[layer].to(self._device) for layer in layers]
 
     @torch.inference_mode()
     def logprobs(self, hidden: torch.Tensor) -> torch.Tensor:

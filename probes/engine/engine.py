@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 from weightgate.probes.engine import tokenise
 from weightgate.probes.engine.answers import agreed, generated, scored
 from weightgate.probes.engine.cache import ScoreCache
-from weightgate.probes.engine.executor import Executor, Progress, Usage
-from weightgate.probes.engine.numerics import find_numerics
+from weightgate.probes.engine.executor import Answers, Executor, Progress, Usage
 from weightgate.probes.engine.render import Renderer
-from weightgate.probes.engine.requests import Agreed, Consensus, Generate, Generated, NextToken, Score, Scored, Side
+from weightgate.probes.engine.requests import (
+    Agreed,
+    Consensus,
+    Generate,
+    Generated,
+    Hidden,
+    NextToken,
+    Score,
+    Scored,
+    Side,
+)
+from weightgate.probes.engine.serving import HERE, Serving
 
 if TYPE_CHECKING:
     from weightgate.lineage.weights.update import Update
@@ -37,7 +47,7 @@ class Engine:
         MissingExtraError: the packages that run models are not installed.
     """
 
-    def __init__(self, update: Update, executor: Executor) -> None:
+    def __init__(self, update: Update, executor: Answers) -> None:
         self._update = update
         self._executor = executor
 
@@ -49,6 +59,7 @@ class Engine:
         cache: ScoreCache | None,
         deadline: float | None = None,
         progress: Progress | None = None,
+        serving: Serving = HERE,
     ) -> Self:
         """Prepare to answer. Nothing is loaded yet.
 
@@ -57,9 +68,23 @@ class Engine:
             cache: Where answers are kept; it stays open when the engine is closed.
             deadline: Value of ``time.monotonic()`` after which no further batch is run.
             progress: Called with a label, requests done and requests to run, after every batch.
+            serving: What runs the models: this process by default.
+
+        Raises:
+            MissingExtraError: what is to run the models is not installed.
         """
-        numerics = find_numerics(update.parent.config)
-        return cls(update, Executor(update, numerics, cache=cache, deadline=deadline, progress=progress))
+        numerics = serving.numerics(update)
+        runners = serving.runners(update, numerics)
+        executor = Executor(
+            update, numerics, runners, cache=cache, kept=serving.kept, deadline=deadline, progress=progress
+        )
+        return cls(update, executor)
+
+    def seated(self, answers: Answers) -> Engine:
+        """An engine for the same update whose tasks are put to ``answers``; both share one tokenizer."""
+        other = Engine(self._update, answers)
+        other.__dict__["_renderer"] = self._renderer
+        return other
 
     @property
     def usage(self) -> Usage:
@@ -109,6 +134,11 @@ class Engine:
         """(V,) natural log-probabilities of the token after each prompt; V is the width of the side's output."""
         tasks = [tokenise.next_task(self._renderer, request) for request in requests]
         return [answer["logprobs"] for answer in self._executor.answer(side, tasks, self.decode)]
+
+    def hidden(self, side: Side, requests: Sequence[Hidden]) -> list[NDArray[np.float32]]:
+        """(layers, positions, H) hidden states, in float32, of each prompt."""
+        tasks = [tokenise.hidden_task(self._renderer, request) for request in requests]
+        return [answer["states"] for answer in self._executor.answer(side, tasks, self.decode)]
 
     def generate(self, side: Side, requests: Sequence[Generate]) -> list[Generated]:
         """Greedy continuations; generation_config.json is ignored but for the parent's end-of-text tokens."""

@@ -15,3 +15,7 @@ class NonFiniteError(WeightgateError):
 
 class ModelRunError(WeightgateError):
     """A model was loaded but could not be run."""
+
+
+class UnsupportedError(WeightgateError):
+    """What runs a side has no answer to this kind of request: an endpoint shows no hidden states, for example."""

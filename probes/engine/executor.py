@@ -1,42 +1,29 @@
-"""Gets tasks answered: from the cache, or batch by batch by the model of a side, loaded when it is first needed.
+"""Gets tasks answered: from the cache, or by running the model of a side batch by batch.
 
-Answers are cached batch by batch, so an audit that is stopped loses one batch at most. Nothing here imports torch
-before a task misses the cache.
+Answers are cached batch by batch, so an audit that is stopped loses one batch at most.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from weightgate.lineage.canonical import digest
-from weightgate.lineage.errors import MissingExtraError
 from weightgate.probes.engine.answers import is_finite
 from weightgate.probes.engine.cache import ScoreCache
 from weightgate.probes.engine.errors import NonFiniteError, TimeBudgetError
 from weightgate.probes.engine.numerics import Numerics
-from weightgate.probes.engine.plan import (
-    Arrays,
-    ConsensusTask,
-    Decode,
-    Done,
-    GenerateTask,
-    Job,
-    NextTask,
-    ScoreTask,
-    Task,
-)
+from weightgate.probes.engine.plan import Arrays, Decode, Done, Task
 from weightgate.probes.engine.requests import Side
+from weightgate.probes.engine.runner import Runner
 
 if TYPE_CHECKING:
     from weightgate.lineage.weights.update import Update
-    from weightgate.probes.engine.backend import Backend
 
 Progress = Callable[[str, int, int], None]
-_Task = TypeVar("_Task", ScoreTask, NextTask, GenerateTask, ConsensusTask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,46 +42,100 @@ class Usage:
             self.scored_tokens - earlier.scored_tokens, self.cached - earlier.cached, self.requests - earlier.requests
         )
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.scored_tokens + other.scored_tokens, self.cached + other.cached, self.requests + other.requests
+        )
+
+
+class Answers(Protocol):
+    """What an engine puts its tasks to."""
+
+    @property
+    def usage(self) -> Usage:
+        """What was spent so far."""
+        ...
+
+    @property
+    def numerics(self) -> Numerics:
+        """What answers depend on besides model and task."""
+        ...
+
+    def answer(self, side: Side, tasks: Sequence[Task], decode: Decode) -> list[Arrays]:
+        """One answer for each task; the tasks are of one kind."""
+        ...
+
+    def close(self) -> None:
+        """Release the models."""
+        ...
+
 
 class Executor:
-    """Runs tasks on the two sides of an update, within a deadline."""
+    """Runs tasks on the two sides of an update, within a deadline.
+
+    ``kept`` names the sides whose answers go to the cache. Those of the other sides, behind an endpoint that may
+    serve other weights tomorrow, are kept for this run only.
+    """
 
     def __init__(
         self,
         update: Update,
         numerics: Numerics,
+        runners: Mapping[Side, Runner],
         *,
         cache: ScoreCache | None,
+        kept: Collection[Side] = ("parent", "child"),
         deadline: float | None,
         progress: Progress | None,
     ) -> None:
         self.usage = Usage()
         self.numerics = numerics
         self._update = update
+        self._runners = runners
         self._cache = cache
+        self._kept = kept
+        self._this_run: dict[str, Arrays] = {}
         self._deadline = deadline
         self._progress = progress
-        self._backends: dict[tuple[str, ...], Backend] = {}
 
-    def answer(self, side: Side, tasks: Sequence[_Task], decode: Decode) -> list[Arrays]:
+    def answer(self, side: Side, tasks: Sequence[Task], decode: Decode) -> list[Arrays]:
         """One answer for each task; equal tasks are run once."""
+        (answers,), _ = self.answer_together(side, [tasks], decode)
+        return answers
+
+    def answer_together(
+        self, side: Side, groups: Sequence[Sequence[Task]], decode: Decode
+    ) -> tuple[list[list[Arrays]], list[Usage]]:
+        """Answers to several askers' tasks of one kind, planned as one, and what each of them spent.
+
+        The tokens of a batch are shared out among those who first asked for its tasks.
+        """
+        tasks = [task for group in groups for task in group]
+        askers = [number for number, group in enumerate(groups) for _ in group]
         keys = [self._key(side, task) for task in tasks]
-        answers = self._cached(dict(zip(keys, tasks, strict=True)))
-        self.usage = replace(
-            self.usage,
-            requests=self.usage.requests + len(tasks),
-            cached=self.usage.cached + sum(key in answers for key in keys),
-        )
+        answers = self._cached(side, dict(zip(keys, tasks, strict=True)))
+        spent = [
+            Usage(
+                requests=len(group), cached=sum(keys[at] in answers for at, who in enumerate(askers) if who == number)
+            )
+            for number, group in enumerate(groups)
+        ]
         missing = {key: index for index, key in reversed(list(enumerate(keys))) if key not in answers}
-        if missing:
-            indices = sorted(missing.values())
-            for done in self._run(side, [tasks[index] for index in indices], decode):
-                fresh = {keys[indices[place]]: answer for place, answer in done.answers.items()}
-                self._refuse_non_finite(side, {indices[place]: answer for place, answer in done.answers.items()}, tasks)
-                if self._cache is not None:
-                    self._cache.put_many(fresh, model="+".join(self.identity(side)))
-                answers |= fresh
-        return [answers[key] for key in keys]
+        try:
+            if missing:
+                indices = sorted(missing.values())
+                for done in self._run(side, [tasks[index] for index in indices], decode):
+                    fresh = {indices[place]: answer for place, answer in done.answers.items()}
+                    self._refuse_non_finite(side, fresh, tasks)
+                    self._keep(side, {keys[index]: answer for index, answer in fresh.items()})
+                    answers |= {keys[index]: answer for index, answer in fresh.items()}
+                    for who, tokens in _shared_out(done.tokens, [askers[index] for index in fresh]).items():
+                        spent[who] += Usage(scored_tokens=tokens)
+        finally:
+            for part in spent:
+                self.usage += part
+        given = iter([answers[key] for key in keys])
+        return [[next(given) for _ in group] for group in groups], spent
 
     def identity(self, side: Side) -> tuple[str, ...]:
         """Digests of everything the model of a side is made from."""
@@ -106,7 +147,8 @@ class Executor:
 
     def close(self) -> None:
         """Release the models."""
-        self._backends.clear()
+        for runner in {id(runner): runner for runner in self._runners.values()}.values():
+            runner.close()
 
     def _key(self, side: Side, task: Task) -> str:
         return digest(
@@ -117,46 +159,38 @@ class Executor:
             }
         )
 
-    def _cached(self, tasks: dict[str, _Task]) -> dict[str, Arrays]:
+    def _cached(self, side: Side, tasks: dict[str, Task]) -> dict[str, Arrays]:
+        if side not in self._kept:
+            return {key: self._this_run[key] for key in tasks if key in self._this_run}
         if self._cache is None:
             return {}
         found = self._cache.get_many(list(tasks))
-        wrong = [key for key, answer in found.items() if not (tasks[key].holds(answer) and is_finite(answer))]
-        self._cache.drop(wrong)
+        wrong = {key for key, answer in found.items() if not (tasks[key].holds(answer) and is_finite(answer))}
+        self._cache.drop(list(wrong))
         return {key: answer for key, answer in found.items() if key not in wrong}
 
-    def _run(self, side: Side, tasks: Sequence[_Task], decode: Decode) -> Iterator[Done]:
+    def _keep(self, side: Side, answers: Mapping[str, Arrays]) -> None:
+        if side not in self._kept:
+            self._this_run |= answers
+        elif self._cache is not None:
+            self._cache.put_many(answers, model="+".join(self.identity(side)))
+
+    def _run(self, side: Side, tasks: Sequence[Task], decode: Decode) -> Iterator[Done]:
         if self._is_late():
             raise _late()
-        backend = self._backend(side)
-        from weightgate.probes.engine.workers import run_in_order
-
         done = 0
-        jobs = itertools.takewhile(lambda _: not self._is_late(), _jobs(backend, tasks, decode))
-        for batch in run_in_order(jobs, beside=backend.shareable):
+        for batch in self._runners[side].run(side, tasks, decode, lambda: not self._is_late()):
             done += len(batch.answers)
-            self.usage = replace(self.usage, scored_tokens=self.usage.scored_tokens + batch.tokens)
             yield batch
             if self._progress is not None:
                 self._progress(f"{side}: {tasks[0].kind}", done, len(tasks))
         if done < len(tasks):
             raise _late()
 
-    def _backend(self, side: Side) -> Backend:
-        identity = self.identity(side)
-        if identity not in self._backends:
-            try:
-                from weightgate.probes.engine.backend import Backend
-                from weightgate.probes.engine.loading import load_model
-            except ImportError as error:
-                raise MissingExtraError("asking a model", "probes") from error
-            self._backends[identity] = Backend(load_model(self._update, side, self.numerics), side, self.numerics)
-        return self._backends[identity]
-
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _refuse_non_finite(self, side: Side, answers: dict[int, Arrays], tasks: Sequence[Task]) -> None:
+    def _refuse_non_finite(self, side: Side, answers: Mapping[int, Arrays], tasks: Sequence[Task]) -> None:
         for index, answer in answers.items():
             if not is_finite(answer):
                 raise NonFiniteError(
@@ -170,17 +204,10 @@ def _late() -> TimeBudgetError:
     return TimeBudgetError("the time budget is used up", remedy="give more time: what was answered so far is kept")
 
 
-def _jobs(backend: Backend, tasks: Sequence[Any], decode: Decode) -> Iterator[Job]:
-    from weightgate.probes.engine.consensus import consensus_jobs
-    from weightgate.probes.engine.decoding import generate_jobs
-    from weightgate.probes.engine.scoring import next_token_jobs, score_jobs
-
-    match tasks[0]:
-        case ScoreTask():
-            return score_jobs(backend, tasks)
-        case NextTask():
-            return next_token_jobs(backend, tasks)
-        case GenerateTask():
-            return generate_jobs(backend, tasks, decode)
-        case _:
-            return consensus_jobs(backend, tasks)
+def _shared_out(tokens: int, askers: Sequence[int]) -> dict[int, int]:
+    """Tokens of a batch by asker, in proportion to their tasks in it; what does not divide goes to the first."""
+    counts = Counter(askers)
+    shares = {who: tokens * count // len(askers) for who, count in counts.items()}
+    if shares:
+        shares[next(iter(shares))] += tokens - sum(shares.values())
+    return shares

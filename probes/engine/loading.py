@@ -6,6 +6,8 @@ handed over by name, so no loader chooses files by itself; config.json chooses a
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,27 +27,69 @@ if TYPE_CHECKING:
 _SHARE_OF_FREE_MEMORY = 0.8
 
 
-def load_model(update: Update, side: Side, numerics: Numerics) -> Any:
-    """The model of one side, ready to run: a ``PreTrainedModel``, with the adapter's layers in place for an adapter.
+class Loader:
+    """Loads the sides of an update; parent and adapter share one copy of the weights where that is safe."""
 
-    Raises:
-        InputError: the architecture is unknown or needs code of its own, tensors are missing, left over in an adapter
-            or of the wrong shape, or the adapter is of a kind that cannot be run safely.
-        MissingExtraError: the child is an adapter and peft is not installed.
-    """
-    checkpoint = update.child if side == "child" else update.parent
-    try:
-        with _quiet():
-            if checkpoint.kind == "adapter":
-                return _with_adapter(_full_model(update.parent, numerics), checkpoint)
-            return _full_model(checkpoint, numerics)
-    except WeightgateError:
-        raise
-    except Exception as error:  # hostile configurations can make the library raise anything
-        raise InputError(
-            f"{checkpoint.path}: the {side} cannot be loaded: {type(error).__name__}: {str(error)[:500]}",
-            remedy="check that transformers can load it with trust_remote_code=False",
-        ) from error
+    def __init__(self, update: Update, numerics: Numerics) -> None:
+        self._update = update
+        self._numerics = numerics
+        self._base: Any = None
+
+    def load(self, side: Side) -> Any:
+        """The model of one side, ready to run: a ``PreTrainedModel``, with the adapter's layers in place.
+
+        Raises:
+            InputError: the architecture is unknown or needs code of its own, tensors are missing, left over in an
+                adapter or of the wrong shape, or the adapter is of a kind that cannot be run safely.
+            MissingExtraError: the child is an adapter and peft is not installed.
+        """
+        checkpoint = self._update.child if side == "child" else self._update.parent
+        try:
+            with _quiet():
+                if checkpoint.kind == "adapter":
+                    return _with_adapter(self._base_for(checkpoint), checkpoint)
+                if side == "parent" and self._update.child.kind == "adapter":
+                    return self._shared_base()
+                return _full_model(checkpoint, self._numerics)
+        except WeightgateError:
+            raise
+        except Exception as error:  # hostile configurations can make the library raise anything
+            raise InputError(
+                f"{checkpoint.path}: the {side} cannot be loaded: {type(error).__name__}: {str(error)[:500]}",
+                remedy="check that transformers can load it with trust_remote_code=False",
+            ) from error
+
+    def _base_for(self, adapter: Checkpoint) -> Any:
+        """What the adapter is put on: modules of its own, over the parent's weights where it leaves these alone."""
+        if not _leaves_weights_alone(adapter):
+            return _full_model(self._update.parent, self._numerics)
+        base = self._shared_base()
+        if hasattr(base, "hf_device_map"):  # its modules carry hooks that name each other
+            return _full_model(self._update.parent, self._numerics)
+        return _same_weights(base)
+
+    def _shared_base(self) -> Any:
+        if self._base is None:
+            self._base = _full_model(self._update.parent, self._numerics)
+        return self._base
+
+
+def load_model(update: Update, side: Side, numerics: Numerics) -> Any:
+    """The model of one side by itself; raises as `Loader.load`."""
+    return Loader(update, numerics).load(side)
+
+
+def _leaves_weights_alone(adapter: Checkpoint) -> bool:
+    """Whether peft adds layers beside the base's weights only: some initialisations of LoRA rewrite them."""
+    config = adapter.adapter_config or {}
+    plain = config.get("init_lora_weights", True) in (True, False, "gaussian")
+    return plain and str(config.get("peft_type", "")).upper() == "LORA"
+
+
+def _same_weights(model: Any) -> Any:
+    """A copy of a model's modules that holds the very tensors of the model."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def _full_model(checkpoint: Checkpoint, numerics: Numerics) -> Any:

@@ -135,6 +135,27 @@ class NextTask:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenTask:
+    """`Hidden` in token ids, positions counted from the front."""
+
+    kind: ClassVar[str] = "hidden"
+    inputs: Tokens
+    layers: tuple[int, ...]
+    positions: tuple[int, ...]
+
+    def content(self) -> dict[str, Any]:
+        """Everything the answer depends on besides model and numerics."""
+        return {"prompt": self.inputs, "layers": self.layers, "positions": self.positions}
+
+    def holds(self, answer: Arrays) -> bool:
+        """Whether the arrays are an answer to this."""
+        states = answer.get("states")
+        if states is None or len(answer) != 1 or states.ndim != 3:
+            return False
+        return states.shape[:2] == (len(self.layers), len(self.positions))
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateTask:
     """`Generate` in token ids."""
 
@@ -145,6 +166,9 @@ class GenerateTask:
     stop: tuple[str, ...] = ()
     tokenizer: str = ""
     """Identity of the tokenizer that turns tokens into the text ``stop`` is looked for in; empty without ``stop``."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """The prompt before it was rendered, for a server that renders it itself; ``opening`` begins the answer."""
+    opening: str = ""
 
     def content(self) -> dict[str, Any]:
         """Everything the answer depends on besides model and numerics."""
@@ -184,7 +208,7 @@ class ConsensusTask:
         return answer["probabilities"].shape == (len(self.prompts), len(answer["tokens"]))
 
 
-Task = ScoreTask | NextTask | GenerateTask | ConsensusTask
+Task = ScoreTask | NextTask | HiddenTask | GenerateTask | ConsensusTask
 
 
 @dataclass(frozen=True, slots=True)

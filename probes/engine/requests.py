@@ -97,6 +97,19 @@ class NextToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """Hidden states under a prompt: what linear probes and similarity of representations are computed from.
+
+    ``layers`` are counted as transformers does: 0 is the embedding, n the output of the n-th layer (the last one after
+    the final norm). ``positions`` are tokens of the prompt; -1 is the last. Only these are kept and cached.
+    """
+
+    prompt: Prompt
+    layers: tuple[int, ...]
+    positions: tuple[int, ...] = (-1,)
+
+
+@dataclass(frozen=True, slots=True)
 class Consensus:
     """The continuation on which several prompts agree (BAIT, Shen et al., S&P 2025).
 
@@ -116,4 +129,4 @@ class Agreed:
     probabilities: NDArray[np.float32]  # (P, T) probability of each token under each prompt; start tokens included
 
 
-Request = Score | Generate | NextToken | Consensus
+Request = Score | Generate | NextToken | Hidden | Consensus

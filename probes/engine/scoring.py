@@ -1,16 +1,17 @@
-"""Runs `Score` and `NextToken`: one forward pass for each distinct sequence, however many questions are about it."""
+"""Runs `Score`, `NextToken` and `Hidden`: one forward pass for each sequence, whatever is asked about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from weightgate.probes.engine.backend import Backend
 from weightgate.probes.engine.continuations import continuation_jobs
-from weightgate.probes.engine.plan import Batch, Done, Job, NextTask, ScoreTask, Tokens, score_batches
+from weightgate.probes.engine.plan import Batch, Done, HiddenTask, Job, NextTask, ScoreTask, Tokens, score_batches
 from weightgate.probes.engine.reading import Read, distributions, read_answers, reads
 
 
@@ -32,6 +33,27 @@ def next_token_jobs(backend: Backend, tasks: Sequence[NextTask]) -> Iterator[Job
     for batch in score_batches(sequences, backend.layout):
         asked = [askers[sequences[member]] for member in batch.members]
         yield partial(_next_tokens, backend, batch, asked)
+
+
+def hidden_jobs(backend: Backend, tasks: Sequence[HiddenTask]) -> Iterator[Job]:
+    """One job a batch: the states of the layers that the tasks about its rows ask for."""
+    askers = _by_sequence(dict(enumerate(tasks)))
+    sequences = tuple(askers)
+    for batch in score_batches(sequences, backend.layout):
+        asked = [{index: tasks[index] for index in askers[sequences[member]]} for member in batch.members]
+        yield partial(_hidden, backend, batch, asked)
+
+
+def _hidden(backend: Backend, batch: Batch, asked: Sequence[dict[int, HiddenTask]]) -> Done:
+    layers = sorted({layer for tasks in asked for task in tasks.values() for layer in task.layers})
+    states = dict(zip(layers, backend.layers(batch.tokens, layers), strict=True))
+    answers: dict[int, dict[str, NDArray[Any]]] = {}
+    for row, tasks in enumerate(asked):
+        for index, task in tasks.items():
+            positions = backend.tensor(task.positions)
+            picked = torch.stack([states[layer][row, positions].float() for layer in task.layers])
+            answers[index] = {"states": picked.cpu().numpy()}
+    return Done(answers, sum(batch.lengths))
 
 
 def _score(backend: Backend, batch: Batch, asked: Sequence[Sequence[int]], tasks: Sequence[ScoreTask]) -> Done:
@@ -56,7 +78,7 @@ def _next_tokens(backend: Backend, batch: Batch, asked: Sequence[Sequence[int]])
     return Done(answers, sum(batch.lengths))
 
 
-def _by_sequence(tasks: dict[int, ScoreTask] | dict[int, NextTask]) -> dict[Tokens, list[int]]:
+def _by_sequence(tasks: Mapping[int, ScoreTask | NextTask | HiddenTask]) -> dict[Tokens, list[int]]:
     askers: dict[Tokens, list[int]] = {}
     for index, task in tasks.items():
         askers.setdefault(task.inputs, []).append(index)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightgate.lineage.errors import InputError
-from weightgate.probes.engine.plan import ConsensusTask, GenerateTask, NextTask, ScoreTask, Tokens
+from weightgate.probes.engine.plan import ConsensusTask, GenerateTask, HiddenTask, NextTask, ScoreTask, Tokens
 from weightgate.probes.engine.render import Renderer
-from weightgate.probes.engine.requests import Consensus, Generate, NextToken, Prompt, Score
+from weightgate.probes.engine.requests import Consensus, Generate, Hidden, NextToken, Prompt, Score
 
 MAX_TOP = 1000
 
@@ -50,6 +50,24 @@ def next_task(renderer: Renderer, request: NextToken) -> NextTask:
     return NextTask(tokens)
 
 
+def hidden_task(renderer: Renderer, request: Hidden) -> HiddenTask:
+    """The prompt in token ids, its positions counted from the front.
+
+    Raises:
+        InputError: no layers or positions, or positions outside the prompt.
+    """
+    tokens = renderer.prompt_tokens(request.prompt)
+    _check(renderer, tokens, 0)
+    if not request.layers or not request.positions or min(request.layers) < 0:
+        raise InputError("a request for hidden states of no layers or positions", remedy="name layers from 0 upwards")
+    if not all(-len(tokens) <= position < len(tokens) for position in request.positions):
+        raise InputError(
+            f"a request for hidden states outside its prompt of {len(tokens)} tokens",
+            remedy="name positions in the prompt; -1 is its last token",
+        )
+    return HiddenTask(tokens, request.layers, tuple(position % len(tokens) for position in request.positions))
+
+
 def generate_task(renderer: Renderer, request: Generate, tokenizer: str) -> GenerateTask:
     """The prompt in token ids; ``tokenizer`` identifies the tokenizer that ``stop`` strings depend on."""
     if request.max_new_tokens < 1:
@@ -57,7 +75,15 @@ def generate_task(renderer: Renderer, request: Generate, tokenizer: str) -> Gene
     prompt = _context(renderer, request.prompt, request.context)
     _check(renderer, prompt, request.max_new_tokens - 1)
     stop = tuple(text for text in request.stop if text)
-    return GenerateTask(prompt, request.max_new_tokens, renderer.ends, stop, tokenizer if stop else "")
+    return GenerateTask(
+        prompt,
+        request.max_new_tokens,
+        renderer.ends,
+        stop,
+        tokenizer if stop else "",
+        turns=request.prompt.messages,
+        opening=request.prompt.text,
+    )
 
 
 def consensus_task(renderer: Renderer, request: Consensus) -> ConsensusTask:

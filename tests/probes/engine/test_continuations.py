@@ -80,7 +80,7 @@ def expected(model: Any, engine: Engine, request: Score) -> np.ndarray:
 
 def backend(engine: Engine) -> Backend:
     """The only model that is loaded."""
-    return next(iter(engine._executor._backends.values()))
+    return next(iter(engine._executor._runners["child"]._backends.values()))
 
 
 def bits(answers: list[Scored]) -> list[tuple[bytes, ...]]:

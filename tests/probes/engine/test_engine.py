@@ -194,5 +194,5 @@ def test_a_closed_engine_has_let_go_of_its_models(engine: Engine) -> None:
     """Closing releases the models; asking again loads them again."""
     expected = totals(engine)
     engine.close()
-    assert not engine._executor._backends
+    assert not engine._executor._runners["child"]._backends
     assert totals(engine) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def test_bent_logits_are_computed_in_float32(write_model: Callable[..., Path]) -
         folder = write_model(name[:6], config=ARCHITECTURES[name])
         engine = engine_for(folder, folder)
         engine.score("parent", REQUESTS)
-        assert all(backend._head is not None for backend in engine._executor._backends.values())
+        assert all(backend._head is not None for backend in engine._executor._runners["child"]._backends.values())
 
 
 @pytest.fixture
@@ -130,6 +131,44 @@ def test_an_adapter_is_applied_to_the_parent(adapter: Callable[..., tuple[Path, 
         for answer, values in zip(engine.score(side, REQUESTS), expected, strict=True):
             np.testing.assert_allclose(answer.logprobs, values, atol=1e-4)
     assert abs(engine.score("child", REQUESTS)[0].total - engine.score("parent", REQUESTS)[0].total) > 0.01
+
+
+def weights_of(engine: Engine, side: str) -> dict[str, torch.Tensor]:
+    """The tensors of a loaded side by the end of their names."""
+    model = engine._executor._runners["child"]._backends[side]._model
+    return {name.replace(".base_layer", ""): tensor for name, tensor in model.named_parameters() if "lora" not in name}
+
+
+@pytest.mark.parametrize("first", ["parent", "child"])
+def test_parent_and_adapter_share_one_copy_of_the_weights(
+    adapter: Callable[..., tuple[Path, Path]], first: str
+) -> None:
+    """One base in memory for both sides; each scores to the bit as it does loaded by itself, in either order."""
+    parent, folder = adapter()
+    together = engine_for(parent, folder)
+    for side in (first, "parent", "child"):
+        alone = engine_for(parent, folder).score(side, REQUESTS)
+        for one, other in zip(together.score(side, REQUESTS), alone, strict=True):
+            np.testing.assert_array_equal(one.logprobs, other.logprobs)
+    base, tuned = weights_of(together, "parent"), weights_of(together, "child")
+    assert base.keys() == tuned.keys()
+    assert all(base[name].data_ptr() == tuned[name].data_ptr() for name in base)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora", {"hostile": 1}])
+def test_an_adapter_that_rewrites_weights_gets_its_own(
+    adapter: Callable[..., tuple[Path, Path]], start: object
+) -> None:
+    """Initialisations that change the base are kept away from the parent: its scores are those without an adapter."""
+    parent, folder = adapter()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"init_lora_weights": start}))
+    engine = engine_for(parent, folder)
+    before = [answer.logprobs.tobytes() for answer in engine_for(parent, folder).score("parent", REQUESTS)]
+    engine.score("parent", REQUESTS[:1])
+    with contextlib.suppress(InputError):  # the odd value is refused by peft
+        engine.score("child", REQUESTS)
+    assert [answer.logprobs.tobytes() for answer in engine.score("parent", REQUESTS)] == before
 
 
 def test_an_adapters_answers_are_keyed_by_both_models(adapter: Callable[..., tuple[Path, Path]]) -> None:
@@ -215,7 +254,9 @@ def test_config_cannot_choose_other_attention_code(write_model: Callable[..., Pa
     (child / "config.json").write_text(json.dumps({**config, **named}))
     engine = engine_for(parent, child)
     engine.score("child", REQUESTS)
-    assert [b._model.config._attn_implementation for b in engine._executor._backends.values()] == ["sdpa"]
+    assert [b._model.config._attn_implementation for b in engine._executor._runners["child"]._backends.values()] == [
+        "sdpa"
+    ]
 
 
 def test_a_crash_in_the_model_names_the_side(write_model: Callable[..., Path]) -> None:
@@ -223,7 +264,7 @@ def test_a_crash_in_the_model_names_the_side(write_model: Callable[..., Path]) -
     parent, child = write_model("parent"), write_model("child", seed=1)
     engine = engine_for(parent, child)
     engine.score("child", REQUESTS)
-    backend = next(iter(engine._executor._backends.values()))
+    backend = next(iter(engine._executor._runners["child"]._backends.values()))
     backend._model.model.layers[1].mlp.up_proj = torch.nn.Linear(7, 7)
     with pytest.raises(ModelRunError, match="the child cannot be run"):
         engine.score("child", REQUESTS)
@@ -238,6 +279,6 @@ def test_models_that_stretch_their_positions_run_one_batch_at_a_time(
         folder = write_model(name, config=llama(rope_parameters=rope) if rope else llama())
         engine = engine_for(folder, folder)
         engine.score("parent", REQUESTS)
-        assert [backend.shareable for backend in engine._executor._backends.values()] == [
+        assert [backend.shareable for backend in engine._executor._runners["child"]._backends.values()] == [
             shareable and engine._executor.numerics.device == "cpu"
         ]
