@@ -14,6 +14,7 @@ from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.signing.envelope import read_envelope
 from weightgate.lineage.strict_json import parse
 from weightgate.lineage.weights.claims_check import check_claims
+from weightgate.lineage.weights.tensor_proof import check_proof, check_tensor, read_proof
 from weightgate.lineage.weights.update import model_version, open_update
 
 _REMEDY = "do not trust it; the changeset does not describe these weights"
@@ -33,6 +34,23 @@ def verify_update(result: Verification, parent: Path, child: Path, sources: Sequ
         IntegrityError: another model, another difference, or a claim that does not hold.
     """
     return replace(result, checks=(*result.checks, *_check(verified_changeset(result), parent, child, sources)))
+
+
+def verify_tensor(result: Verification, proof: Path, name: str | None, model: Path | None) -> Verification:
+    """What was verified, and that a proof is of a tensor of its child; with ``model``, that it is there unchanged.
+
+    Raises:
+        InputError: no proof, of another tensor than ``name``, or the tensor's file is not there.
+        IntegrityError: the tensor is not one of the signed model.
+    """
+    found = read_proof(proof)
+    if name is not None and name != found.tensor.name:
+        raise InputError(f"{proof} is of tensor {found.tensor.name!r}, not of {name!r}", remedy="give its own proof")
+    check_proof(found, verified_changeset(result).child.tensor_root)
+    detail = f"{found.tensor.name}: number {found.index} of {found.size} tensors of the signed child"
+    if model is not None:
+        detail += f"; {check_tensor(found, model):,} bytes read, the ones that were signed"
+    return replace(result, checks=(*result.checks, Check("tensor", detail)))
 
 
 def verified_changeset(result: Verification) -> Changeset:

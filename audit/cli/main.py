@@ -58,6 +58,7 @@ def _register() -> None:
         keygen,
         pack,
         probes,
+        prove,
         replay,
         report,
         rows,
@@ -69,7 +70,7 @@ def _register() -> None:
     )
 
     everyday = (gate, diff, verify, sign, approve, trust, timestamp, report)
-    for module in (*everyday, pack, replay, rows, trace, probes, keygen, cache, demo):
+    for module in (*everyday, prove, pack, replay, rows, trace, probes, keygen, cache, demo):
         module.register(app)
 
 

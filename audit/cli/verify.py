@@ -29,6 +29,8 @@ def verify(
     approvals: Annotated[Path | None, typer.Option(help="Folder of approvals, if not the run's own.")] = None,
     tsa_root: Annotated[list[Path] | None, typer.Option(help="PEM of roots of timestamping authorities.")] = None,
     model: Annotated[Path | None, typer.Option(help="The child's folder, to hash again and compare.")] = None,
+    proof: Annotated[Path | None, typer.Option(help="Proof of one tensor of --model: reads no other.")] = None,
+    tensor: Annotated[str | None, typer.Option(help="Name that the proof has to be of.")] = None,
     parent: Annotated[Path | None, typer.Option(help="The parent's folder: compares both, checks claims.")] = None,
     merge_of: Annotated[list[Path] | None, typer.Option(help="Model of a claimed merge.")] = None,
     parent_changeset: Annotated[Path | None, typer.Option(help="Changeset that made the parent.")] = None,
@@ -47,25 +49,36 @@ def verify(
     from weightgate.lineage.errors import InputError
     from weightgate.lineage.signing.oms import SIGNATURE
 
-    beside, stamps = _Beside(model, parent_changeset, approvals), tuple(tsa_root or ())
+    beside, stamps = _Beside(None if proof else model, parent_changeset, approvals), tuple(tsa_root or ())
     is_model = signature is not None or (target / SIGNATURE).exists()
     signed = _Signed(signature, tuple(ignore_paths or ()), ignore_unsigned_files)
     if trust is not None and (public_key or certificate_chain or identity):
         raise InputError("a trust root names the signers", remedy="leave --public-key and certificates out")
     if not is_model and (certificate_chain or identity or ignore_paths or ignore_unsigned_files):
         raise InputError(f"{target} holds no {SIGNATURE}: not a signed model", remedy="sign it, or give --signature")
+    if (proof or tensor) and (proof is None or is_model or parent):
+        raise InputError("a proof is of one tensor of a run or changeset", remedy="give --proof, without --parent")
     if parent is not None and (model is None or is_model):
         raise InputError("the parent alone says nothing of an update", remedy="give a run or changeset, and --model")
     if trust is not None:
         result = _trusted(target, trust, signed if is_model else beside, stamps)
-        _show(_compared(result, parent, model, merge_of), key=None)
+        _show(_compared(_proved(result, proof, tensor, model), parent, model, merge_of), key=None)
     elif is_model:
         _show(
             _model(target, public_key, signed, chain=certificate_chain, identity=identity, tsa_roots=stamps), key=None
         )
     else:
         result, key_id = _run(target, public_key, beside)
-        _show(_compared(result, parent, model, merge_of), key=key_id)
+        _show(_compared(_proved(result, proof, tensor, model), parent, model, merge_of), key=key_id)
+
+
+def _proved(result: Verification, proof: Path | None, tensor: str | None, model: Path | None) -> Verification:
+    """With a proof at hand, one tensor is checked alone."""
+    if proof is None:
+        return result
+    from weightgate.audit.verify_update import verify_tensor
+
+    return verify_tensor(result, proof, tensor, model)
 
 
 def _compared(
