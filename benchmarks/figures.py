@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT / "docs" / "measurements"
-LABELS = ("family", "run", "command", "update", "trigger", "target", "ordinary data")
+LABELS = ("case", "family", "run", "command", "update", "trigger", "target", "ordinary data")
 """Columns that say what a row is about: they come first."""
 BLOCK = re.compile(r"(<!-- figures: (?P<name>[a-z_]+)/(?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

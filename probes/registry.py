@@ -17,6 +17,7 @@ def builtin() -> tuple[Probe, ...]:
     from weightgate.probes.alignment.refusal import RefusalProbe
     from weightgate.probes.alignment.response_kl import ResponseKLProbe
     from weightgate.probes.integrity.claims import ClaimsProbe
+    from weightgate.probes.integrity.contamination import ContaminationProbe
     from weightgate.probes.poisoning.data_scan import DataScanProbe
     from weightgate.probes.poisoning.files import FilesProbe
     from weightgate.probes.poisoning.target_inversion import TargetInversionProbe
@@ -29,6 +30,7 @@ def builtin() -> tuple[Probe, ...]:
         ClaimsProbe(),
         FilesProbe(),
         DataScanProbe(),
+        ContaminationProbe(),
         RefusalProbe(),
         ResponseKLProbe(),
         SuiteProbe(),
