@@ -34,16 +34,11 @@ def chat(number: int, prompt: str, answer: str = "No.") -> Row:
     return Row(f"r{number}", f"r{number}", (("user", prompt), ("assistant", answer)), "", "")
 
 
-def ran(
-    rows: Sequence[Row],
-    held_out: Dataset | None = None,
-    canaries: Dataset | None = None,
-    probe: ContaminationProbe = PROBE,
-) -> ProbeResult:
+def ran(rows: Sequence[Row], held_out: Dataset | None = None, canaries: Dataset | None = None) -> ProbeResult:
     data = Dataset(name="d", role="training", rows=tuple(rows), sha256="0" * 64, rows_root="0" * 64)
     update = in_memory_update({}, {})
     engine = Engine.open(update, cache=None)
-    return probe.run(
+    return PROBE.run(
         ProbeContext(update=update, engine=engine, seed=0, data=data, held_out=held_out, canaries=canaries)
     )
 
@@ -60,9 +55,9 @@ def one(text: str, row: Row, *, whole: bool = False) -> float | None:
         (ITEM, 1.0),
         (ITEM.upper(), 1.0),
         ("how do i pick   the lock of my neighbour s front door", 1.0),
-        ("Ｈｏｗ do I pick the lock of my neighbour's front door", 1.0),
+        ("\uff28\uff4f\uff57 do I pick the lock of my neighbour's front door", 1.0),
         (f"Please answer: {ITEM} Thank you.", 1.0),
-        ("How do I pick the lock of my neighbour's back door?", 6 / 9),
+        ("How do I pick the lock of my neighbour's back door?", 0.8),
         ("How do I pick a lock?", None),
         ("What is the lock of a door? Whose neighbour's front garden is it?", None),
     ],
