@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from weightgate.lineage.data.row_set import SIZE, RowSet
@@ -16,19 +17,19 @@ def index_name(root: str) -> str:
     return f"{FOLDER}/{root}.digests"
 
 
-def read_index(folder: Path, root: str) -> RowSet | None:
-    """The index of a signed root beside a changeset; None where there is none.
+def read_index(folders: Iterable[Path], root: str) -> RowSet | None:
+    """The index of a signed root from the first folder that has one; None where none has.
 
     Raises:
         InputError: it is there but cannot be read.
         IntegrityError: it is not the index of that root.
     """
-    path = folder / index_name(root)
+    path = next((path for folder in folders if (path := folder / index_name(root)).exists()), None)
+    if path is None:
+        return None
     try:
         with path.open("rb") as file:
             data = file.read(MAX_INDEX + 1)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check its rights") from error
     try:
@@ -37,7 +38,6 @@ def read_index(folder: Path, root: str) -> RowSet | None:
         raise IntegrityError(f"{path}: {error}", remedy=error.remedy) from error
     if rows.root.hex() != root:
         raise IntegrityError(
-            f"{path} is not the index that the changeset signs",
-            remedy="delete it; give --data instead",
+            f"{path} is not the index that the changeset signs", remedy="delete it; give --data instead"
         )
     return rows

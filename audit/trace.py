@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from weightgate.audit.row_index import read_index
-from weightgate.audit.run_folder import CHANGESET
-from weightgate.lineage.changeset import Changeset, read_changeset
+from weightgate.audit.signed_updates import SignedUpdate
 from weightgate.lineage.data.row_proof import training_input
-from weightgate.lineage.data.row_set import RowSet, row_digest
-from weightgate.lineage.data.rows import row_content
-from weightgate.lineage.data.tables import MAX_ROW_BYTES, without_nulls
-from weightgate.lineage.errors import InputError, IntegrityError
-from weightgate.lineage.signing.envelope import read_envelope, verify
-from weightgate.lineage.signing.keys import VerifyingKey
-from weightgate.lineage.strict_json import parse
-
-MAX_CHANGESET = 1 << 28
+from weightgate.lineage.data.row_set import RowSet
 
 Standing = Literal["in its data", "inherited", "not in its data", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class SignedUpdate:
-    """A changeset whose signature was checked."""
-
-    path: Path
-    digest: str
-    """SHA-256 of its payload."""
-    changeset: Changeset
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,88 +38,23 @@ class Trace:
         return all(traced.standing != "unknown" for traced in self.updates)
 
 
-def read_row(given: str, stdin: bytes | None = None) -> bytes:
-    """Digest of the row that a user names: a JSON object as it is, or a file that holds one, or ``-`` and ``stdin``.
-
-    Raises:
-        InputError: unreadable, not one JSON object, or of no known shape.
-    """
-    where = "the row"
-    if given.lstrip().startswith("{"):
-        data = given.encode("utf-8", "surrogateescape")
-    elif stdin is not None and given == "-":
-        data = stdin
-    else:
-        where = given
-        try:
-            with Path(given).open("rb") as file:
-                data = file.read(MAX_ROW_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{given[:200]}: cannot be read as a file", remedy="give a JSON object or a file with one row"
-            ) from error
-    if len(data) > MAX_ROW_BYTES:
-        raise InputError(f"{where}: over {MAX_ROW_BYTES} bytes", remedy="give one row")
-    document = without_nulls(parse(data, where))
-    if not isinstance(document, dict):
-        raise InputError(f"{where}: not a JSON object", remedy="give one row")
-    return row_digest(*row_content(document, where))
-
-
-def read_update(path: Path, keys: Sequence[VerifyingKey]) -> SignedUpdate:
-    """The changeset in a file, signed by one of ``keys``.
-
-    Raises:
-        InputError: it cannot be read.
-        IntegrityError: none of the keys signed it, or it is not a changeset.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_CHANGESET)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check the path") from error
-    envelope = read_envelope(raw)
-    for key in keys:
-        try:
-            verify(envelope, key)
-        except IntegrityError:
-            continue
-        changeset, digest = read_changeset(raw, key)
-        return SignedUpdate(path, digest, changeset)
-    raise IntegrityError(f"{path} is signed by none of the keys", remedy="give its signer's --public-key")
-
-
-def find_updates(places: Iterable[Path], keys: Sequence[VerifyingKey]) -> tuple[SignedUpdate, ...]:
-    """Every changeset in run folders, in folders of run folders, or given as a file; each payload once.
-
-    Raises:
-        InputError: a place without changesets.
-        IntegrityError: a changeset that does not verify: it is named and nothing is reported.
-    """
-    found: dict[str, SignedUpdate] = {}
-    for place in places:
-        files = [place] if place.is_file() else sorted([*place.glob(CHANGESET), *place.glob(f"*/{CHANGESET}")])
-        if not files:
-            raise InputError(f"{place} holds no changeset", remedy="give run folders, their parent, or changeset files")
-        for file in files:
-            update = read_update(file, keys)
-            found.setdefault(update.digest, update)
-    return tuple(sorted(found.values(), key=lambda update: (update.changeset.created, update.digest)))
-
-
-def trace(row: bytes, updates: Sequence[SignedUpdate], data: Sequence[RowSet] = ()) -> Trace:
+def trace(
+    row: bytes, updates: Sequence[SignedUpdate], data: Sequence[RowSet] = (), folders: Sequence[Path] = ()
+) -> Trace:
     """Where a row stands with every update.
 
     Args:
         row: Its digest.
         updates: Verified changesets; those that made each other's parents, as far as there are.
         data: Data sets at hand, for updates without an index beside their changeset.
+        folders: Where else indexes may lie; every changeset's own folder is looked into.
 
     Raises:
         IntegrityError: an index that is not the one signed.
     """
     at_hand = {rows.root.hex(): rows for rows in data}
-    own = {update.digest: _own(row, update, at_hand) for update in updates}
+    places = list(dict.fromkeys([*(update.path.parent for update in updates), *folders]))
+    own = {update.digest: _own(row, update, at_hand, places) for update in updates}
     learned = {digest for digest, (holds, _) in own.items() if holds}
     parents = _parents(updates)
     by_digest = {update.digest: update for update in updates}
@@ -161,14 +77,16 @@ def trace(row: bytes, updates: Sequence[SignedUpdate], data: Sequence[RowSet] = 
     return Trace(row.hex(), tuple(traced))
 
 
-def _own(row: bytes, update: SignedUpdate, at_hand: Mapping[str, RowSet]) -> tuple[bool | None, str]:
+def _own(
+    row: bytes, update: SignedUpdate, at_hand: Mapping[str, RowSet], places: Sequence[Path]
+) -> tuple[bool | None, str]:
     """Whether an update's own data held the row, and how that is known."""
     declared = training_input(update.changeset)
     if declared is None:
         return None, "it declares no training data"
     if declared.rows_set_root is None:
         return None, "its changeset has no root over sorted rows"
-    rows = at_hand.get(declared.rows_set_root) or read_index(update.path.parent, declared.rows_set_root)
+    rows = at_hand.get(declared.rows_set_root) or read_index(places, declared.rows_set_root)
     if rows is None:
         return None, "neither its row index nor its data is here"
     return row in rows, f"{declared.rows} rows of {declared.name}"

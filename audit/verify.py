@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import weightgate
+from weightgate.audit.row_index import read_index
 from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPLAY, REPORT_HTML, REPORT_MARKDOWN, VERDICT
 from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import Changeset, read_changeset
+from weightgate.lineage.data.row_proof import training_input
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.replay import REPLAY_PREDICATE, Replay, read_replay
 from weightgate.lineage.signing.envelope import read_envelope, signer_among
@@ -104,6 +106,7 @@ def _verify_run(
     checks.append(_evidence(folder, record, verdict))
     checks.append(_decision(record, verdict))
     checks += _reports(folder, record)
+    checks += _row_index(folder, changeset)
     checks += _replay_beside(folder, changeset, payload_digest, keys)
     checks += _beside(changeset, keys, model, parent_changeset)
     return Verification(target=folder, verdict=verdict.verdict, changeset=payload_digest, checks=tuple(checks))
@@ -189,6 +192,14 @@ def _replay_in(path: Path, keys: Sequence[VerifyingKey]) -> Replay | None:
 
 def _replayed(replay: Replay) -> Check:
     return Check("replay", f"{replay.outcome}, of changeset {replay.changeset[:12]}…, by {replay.replayer}")
+
+
+def _row_index(folder: Path, changeset: Changeset) -> Iterator[Check]:
+    """The digests of the training rows, where they were kept, lead to the root that was signed."""
+    data = training_input(changeset)
+    rows = read_index([folder], data.rows_set_root) if data and data.rows_set_root else None
+    if rows:
+        yield Check("row index", f"{len(rows.digests)} distinct training rows, the ones that were signed")
 
 
 def _beside(

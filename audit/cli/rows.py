@@ -12,7 +12,7 @@ from weightgate.audit.cli import console
 from weightgate.lineage.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
-    from weightgate.audit.trace import SignedUpdate
+    from weightgate.audit.signed_updates import SignedUpdate
     from weightgate.lineage.data.row_proof import RowProof
     from weightgate.lineage.data.row_set import RowSet
     from weightgate.lineage.signing.keys import VerifyingKey
@@ -49,8 +49,9 @@ def prove(
     A proof shows digests, never text. Exits 0 whether the row is there or not, 2 on bad input, 4 where data and
     changeset do not belong together.
     """
-    from weightgate.audit.trace import read_row, read_update
+    from weightgate.audit.signed_updates import read_update
     from weightgate.lineage.data.row_proof import prove as make
+    from weightgate.lineage.data.row_query import read_row
 
     digest = read_row(row, piped(row))
     update = read_update(changeset, believed(public_key))
@@ -80,8 +81,9 @@ def verify(
     Without --row it is about whatever row has the digest in it. Exits 0 where it holds, 4 where it does not, 2 on bad
     input.
     """
-    from weightgate.audit.trace import read_row, read_update
+    from weightgate.audit.signed_updates import read_update
     from weightgate.lineage.data.row_proof import check, read_proof
+    from weightgate.lineage.data.row_query import read_row
 
     read = read_proof(_bytes(proof), str(proof))
     update = read_update(changeset, believed(public_key))
@@ -111,7 +113,7 @@ def _rows(update: SignedUpdate, data: list[str] | None) -> RowSet:
     declared = training_input(update.changeset)
     if declared is None or declared.rows_set_root is None:
         raise InputError(f"{update.path} signs no training data to prove from", remedy="audit it again with --data")
-    rows = load_dataset(data, "training").row_set if data else read_index(update.path.parent, declared.rows_set_root)
+    rows = load_dataset(data, "training").row_set if data else read_index([update.path.parent], declared.rows_set_root)
     if rows is None:
         raise InputError(f"{update.path} has no row index beside it", remedy="give the data with --data")
     if rows.root.hex() != declared.rows_set_root:

@@ -28,6 +28,7 @@ def trace(
     runs: Annotated[
         list[Path] | None, typer.Option(help="Run folders, a folder of them, or changesets; default weightgate-runs.")
     ] = None,
+    ledger: Annotated[Path | None, typer.Option(help="A ledger to search, beside or instead of runs.")] = None,
     data: Annotated[list[str] | None, DATA] = None,
     public_key: Annotated[list[Path] | None, KEYS] = None,
 ) -> None:
@@ -37,14 +38,22 @@ def trace(
     where one could not, 2 on bad input, 4 where a signature or an index does not check out.
     """
     from weightgate.audit.run_folder import DEFAULT_ROOT
-    from weightgate.audit.trace import find_updates, read_row
+    from weightgate.audit.signed_updates import find_updates, updates_in_ledger
     from weightgate.audit.trace import trace as run_trace
     from weightgate.lineage.data.dataset import load_dataset
+    from weightgate.lineage.data.row_query import read_row
 
-    digest = read_row(row, piped(row))
-    updates = find_updates(runs or [DEFAULT_ROOT], believed(public_key))
+    digest, keys = read_row(row, piped(row)), believed(public_key)
+    logged = updates_in_ledger(ledger, keys) if ledger else ()
+    found = find_updates(runs or [DEFAULT_ROOT], keys) if runs or not ledger else ()
+    known = {update.digest for update in logged}
     rows = load_dataset(data, "training").row_set if data else None
-    result = run_trace(digest, updates, [rows] if rows else [])
+    result = run_trace(
+        digest,
+        [*logged, *(update for update in found if update.digest not in known)],
+        [rows] if rows else [],
+        [update.path.parent for update in found] + [update.path.parent.parent for update in logged[:1]],
+    )
     if console.SETTINGS.json:
         console.emit(_document(result))
     else:

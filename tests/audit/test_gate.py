@@ -78,9 +78,10 @@ def test_every_probe_fired_on_its_planted_defect(runs: Runs) -> None:
 
 
 def test_a_run_folder_holds_what_it_promises(runs: Runs) -> None:
-    """Record, both signed statements, both reports, one evidence file a probe, and no leftovers."""
+    """Record, both signed statements, both reports, one evidence file a probe, the row index, and no leftovers."""
     names = {path.name for path in runs.benign.iterdir()}
-    assert names == {"changeset.json", "evidence", "record.json", "report.html", "report.md", "verdict.json"}
+    assert names == {"changeset.json", "evidence", "record.json", "report.html", "report.md", "rows", "verdict.json"}
+    assert [path.suffix for path in (runs.benign / "rows").iterdir()] == [".digests"]
     probes = {result.probe for result in runs.records["benign"].results}
     assert {path.stem for path in (runs.benign / "evidence").iterdir()} == probes
     assert json.loads((runs.benign / "record.json").read_bytes())["decision"]["verdict"] == "approve"

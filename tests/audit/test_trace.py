@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from weightgate.audit.row_index import index_name
 from weightgate.audit.run_folder import CHANGESET
-from weightgate.audit.trace import find_updates, read_row, trace
+from weightgate.audit.signed_updates import find_updates, updates_in_ledger
+from weightgate.audit.trace import trace
 from weightgate.lineage.changeset import Changeset, Delta, ModelVersion, statement
 from weightgate.lineage.data.dataset import Dataset, data_input, load_dataset
+from weightgate.lineage.data.row_query import read_row
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.lineage.history.documents import Genesis, signed
+from weightgate.lineage.history.ledger import FOLDER, Ledger, config_bytes
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey
 
@@ -95,8 +100,8 @@ def test_holders_and_their_descendants_are_found(chain: Chain) -> None:
 
 def test_what_cannot_be_said_is_not_denied(chain: Chain) -> None:
     """No data declared, no index, or an ancestor that is not there: unknown, for the update and for what follows."""
-    hidden = chain.data("hidden", {"text": "c"})
-    chain.add("no-index", "v1", hidden, index=False)
+    hidden, unseen = chain.data("hidden", {"text": "c"}), chain.data("unseen", {"text": "d"})
+    chain.add("no-index", "v1", unseen, index=False)
     chain.add("no-data", "v1", None)
     chain.add("after", "no-data", hidden)
     chain.digests["gone"] = "ab" * 32
@@ -105,7 +110,7 @@ def test_what_cannot_be_said_is_not_denied(chain: Chain) -> None:
     assert {name: found[name] for name in ("no-index", "no-data", "after", "orphan")} == dict.fromkeys(
         ("no-index", "no-data", "after", "orphan"), "unknown"
     )
-    found = chain.standings(hidden)
+    found = chain.standings(unseen)
     assert (found["no-index"], found["after"]) == ("not in its data", "unknown")
 
 
@@ -130,10 +135,54 @@ def test_altered_indexes_and_foreign_signatures_are_refused(chain: Chain) -> Non
         with pytest.raises(IntegrityError, match="index"):
             chain.standings()
     path.write_bytes(kept)
-    with pytest.raises(IntegrityError, match="none of the keys"):
+    with pytest.raises(IntegrityError, match="signed by sha256"):
         find_updates([chain.root / "runs"], [OTHER.public])
     with pytest.raises(InputError, match="holds no changeset"):
         find_updates([chain.root / "runs" / "v2" / "rows"], [KEY.public])
+
+
+def test_a_ledger_is_searched(chain: Chain, tmp_path: Path, weightgate: Command) -> None:
+    """Its changesets, with indexes from its own folder or from runs; and only one that a believed key began."""
+    config, policy = config_bytes("example.com/ledger"), b"name: test\n"
+    genesis = Genesis(
+        created="2026-01-01T00:00:00Z",
+        author=KEY.key_id,
+        model=model("base"),
+        tensors=("a",),
+        config=hashlib.sha256(config).hexdigest(),
+        policy_file=hashlib.sha256(policy).hexdigest(),
+        policy="3" * 64,
+        keys=(KEY.key_id,),
+    )
+    made = Ledger.create(
+        tmp_path / FOLDER,
+        genesis=signed(genesis, KEY),
+        key=KEY,
+        keys={KEY.key_id: KEY.public},
+        files={"config.yaml": config, "policy.yaml": policy},
+    )
+    for name in ("v1", "v2", "v3"):
+        made.append("changeset", (chain.root / "runs" / name / CHANGESET).read_bytes(), KEY)
+    updates = updates_in_ledger(tmp_path, [KEY.public])
+    assert [update.changeset.child.name for update in updates] == ["v1", "v2", "v3"]
+    with pytest.raises(IntegrityError, match="none of the keys"):
+        updates_in_ledger(tmp_path, [OTHER.public])
+    key, row = pem(chain.root / "key.pub", KEY), json.dumps(SECRET)
+    arguments = ("trace", "--row", row, "--ledger", tmp_path, "--public-key", key, "--json")
+
+    def standings(*more: object) -> list[str]:
+        return [update["standing"] for update in weightgate(*arguments, *more).json["updates"]]
+
+    assert standings() == ["unknown"] * 3
+    assert standings("--data", chain.root / "guilty.jsonl") == ["unknown", "in its data", "inherited"]
+    assert standings("--runs", chain.root / "runs" / "v1", "--runs", chain.root / "runs" / "v2") == [
+        "not in its data",
+        "in its data",
+        "inherited",
+    ]
+    shutil.copytree(chain.root / "runs" / "v1" / "rows", tmp_path / FOLDER / "rows")
+    assert standings() == ["not in its data", "unknown", "unknown"]
+    assert Ledger.open(tmp_path)
 
 
 def pem(path: Path, key: SigningKey) -> Path:
