@@ -11,11 +11,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import Field, ValidationError
-
-from weightgate.lineage.canonical import Frozen, canonical, sha256_hex
+from weightgate.lineage.canonical import canonical, sha256_hex
 from weightgate.lineage.changeset import Changeset
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.history.documents import (
@@ -31,26 +29,26 @@ from weightgate.lineage.history.documents import (
     read_entry,
 )
 from weightgate.lineage.history.files import locked, read_file, write_file
+from weightgate.lineage.history.layout import (
+    CONFIG,
+    FIXED,
+    FOLDER,
+    LOG,
+    PENDING,
+    POLICY,
+    Config,
+    key_file,
+    keys_in,
+    present_key,
+    read_config,
+)
 from weightgate.lineage.history.log import Log
 from weightgate.lineage.signing.envelope import read_envelope
-from weightgate.lineage.signing.keys import SigningKey, VerifyingKey, parse_verifying_key
-from weightgate.lineage.strict_yaml import parse_yaml
-
-FOLDER = ".weightgate"
-CONFIG, POLICY, LOG, KEYS, PENDING = "config.yaml", "policy.yaml", "log", "keys", "pending"
-FIXED: Mapping[str, bytes] = {".gitattributes": b"* -text\nlog/** -merge\n", ".gitignore": b"/pending/\n.*.partial\n"}
-"""Files that git needs: digests survive no conversion of line ends, and no merge makes one log of two."""
+from weightgate.lineage.signing.keys import SigningKey, VerifyingKey
 
 _ENTRY = ".entry"
 _REMEDY = "do not trust it; restore the ledger from git"
 _Kind = TypeVar("_Kind", bound=Document)
-
-
-class Config(Frozen):
-    """What config.yaml says; the genesis commits to the file, so that it never changes."""
-
-    version: Literal[1]
-    origin: str = Field(description="Name of the log.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,37 +94,39 @@ class Ledger:
     ) -> Ledger:
         """Make a ledger whose first entry is the signed ``genesis``; ``files`` are config.yaml and policy.yaml.
 
-        It appears whole or not at all.
+        It is one only once config.yaml is there, which comes last.
 
         Raises:
             InputError: there is one, or it cannot be written.
             IntegrityError: the genesis does not check out.
         """
-        if folder.exists():
+        if (folder / CONFIG).exists():
             raise InputError(f"{folder} is there already", remedy="weightgate log shows what it holds")
         draft = folder.with_name(f".{folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         for name, data in {**FIXED, **files, **{key_file(k): keys[k].public_pem for k in keys}}.items():
             write_file(draft / name, data)
-        origin = _read_config(draft).origin
-        Log.create(draft / LOG, origin, key)
-        ledger = cls(draft)
-        ledger.append(Genesis.kind, genesis, key)
+        Log.create(draft / LOG, read_config(draft).origin, key)
+        cls(draft).append(Genesis.kind, genesis, key)
         try:
-            draft.rename(folder)
+            folder.mkdir(exist_ok=True)  # a trust root may lie there already
+            for part in sorted(draft.iterdir(), key=lambda part: part.name == CONFIG):  # config.yaml last
+                shutil.rmtree(folder / part.name, ignore_errors=True)
+                part.rename(folder / part.name)
+            draft.rmdir()
         except OSError as error:
-            raise InputError(f"cannot make {folder}: {error.strerror}", remedy="is another init running?") from error
+            raise InputError(f"cannot make {folder}: {error.strerror}", remedy="check its permissions") from error
         return cls.open(folder)
 
     @property
     def config(self) -> Config:
         """config.yaml, which the genesis commits to."""
-        return _read_config(self.folder)
+        return read_config(self.folder)
 
     @property
     def log(self) -> Log:
         """The log under it all. Whoever has a key in the folder can sign its checkpoints; see `keys` for who may."""
-        return Log(self.folder / LOG, self.config.origin, tuple(_keys_in(self.folder).values()))
+        return Log(self.folder / LOG, self.config.origin, tuple(keys_in(self.folder).values()))
 
     @property
     def genesis(self) -> Genesis:
@@ -277,7 +277,7 @@ class Ledger:
 
     def _load(self) -> None:
         keys: dict[str, VerifyingKey] = {}
-        present = _keys_in(self.folder)
+        present = keys_in(self.folder)
         loaded: list[Logged] = []
         raw = self.log.entries()
         entries = [read_entry(data, index) for index, data in enumerate(raw)]
@@ -292,9 +292,9 @@ class Ledger:
             if isinstance(document, Genesis):
                 if index:
                     raise IntegrityError("the log has a second genesis", remedy=_REMEDY)
-                keys = {name: _present(present, name) for name in document.keys}
+                keys = {name: present_key(present, name) for name in document.keys}
             elif isinstance(document, Admit):
-                keys[document.key] = _present(present, document.key)
+                keys[document.key] = present_key(present, document.key)
             loaded.append(Logged(index, entry, data, document))
         self.entries, self.keys = tuple(loaded), keys
         if keys:  # until here any key in the folder could have signed the head
@@ -328,43 +328,3 @@ def find_ledger(start: Path) -> Path | None:
 def attempts_at(ledger: Ledger, child: str) -> dict[str, Attempt]:
     """Every attempt at auditing a model, by id, whatever its parent and data were."""
     return {identity: found for identity, found in ledger.of(Attempt).items() if found.child == child}
-
-
-def key_file(key_id: str) -> str:
-    """Path of a public key below the folder of the ledger."""
-    return f"{KEYS}/{key_id.removeprefix('sha256:')}.pub"
-
-
-def config_bytes(origin: str) -> bytes:
-    """What config.yaml holds."""
-    return (
-        f"# Fixed when the ledger was made; its genesis commits to this file.\nversion: 1\norigin: {origin}\n".encode()
-    )
-
-
-def _read_config(folder: Path) -> Config:
-    path = folder / CONFIG
-    try:
-        return Config.model_validate(parse_yaml(read_file(path), str(path)).value)
-    except (ValidationError, InputError) as error:
-        raise IntegrityError(f"{path}: not the configuration of a ledger", remedy=_REMEDY) from error
-
-
-def _keys_in(folder: Path) -> dict[str, VerifyingKey]:
-    found = {}
-    for path in sorted((folder / KEYS).iterdir()) if (folder / KEYS).is_dir() else ():
-        data = read_file(path)
-        try:
-            key = parse_verifying_key(data, str(path))
-        except InputError as error:
-            raise IntegrityError(f"{path}: not a public key", remedy=_REMEDY) from error
-        if key.public_pem != data or path != folder / key_file(key.key_id):
-            raise IntegrityError(f"{path}: not the key that its name says", remedy=_REMEDY)
-        found[key.key_id] = key
-    return found
-
-
-def _present(keys: Mapping[str, VerifyingKey], key_id: str) -> VerifyingKey:
-    if key_id not in keys:
-        raise IntegrityError(f"{key_file(key_id)} is missing", remedy=_REMEDY)
-    return keys[key_id]

@@ -15,7 +15,8 @@ from weightgate.lineage.canonical import sha256_hex
 from weightgate.lineage.changeset import ModelVersion
 from weightgate.lineage.errors import InputError, IntegrityError, WeightgateError
 from weightgate.lineage.history.documents import Admit, Genesis, Revoke, Rollback, read_document, signed
-from weightgate.lineage.history.ledger import FOLDER, PENDING, Ledger, config_bytes, find_ledger, key_file
+from weightgate.lineage.history.layout import FOLDER, PENDING, config_bytes, key_file
+from weightgate.lineage.history.ledger import Ledger, find_ledger
 from weightgate.lineage.signing.keys import SigningKey, generate
 
 NOW = "2026-01-02T03:04:05Z"
