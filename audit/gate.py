@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import weightgate
 from weightgate.audit.claims_file import check_claims_are_probed, claimed_sources, load_claims
 from weightgate.audit.environment import describe_environment, require_extra
 from weightgate.audit.inputs import Inputs, load_inputs, parent_link
+from weightgate.audit.ledger import Announced, Writer, announce
 from weightgate.audit.measure import measure
 from weightgate.audit.order_key import order_key, update_identity
 from weightgate.audit.progress import Progress, Silent
@@ -26,7 +27,7 @@ from weightgate.audit.run_folder import (
     plan_of,
 )
 from weightgate.lineage.canonical import canonical, digest, sha256_hex
-from weightgate.lineage.changeset import build_changeset, statement
+from weightgate.lineage.changeset import Changeset, build_changeset, statement
 from weightgate.lineage.recipe import Recipe, load_recipe
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey, default_key, load_private
@@ -43,7 +44,7 @@ from weightgate.probes.registry import select
 from weightgate.probes.stopping import Stopping
 from weightgate.reports.html import render_html
 from weightgate.reports.markdown import render_markdown
-from weightgate.reports.record import AuditRecord
+from weightgate.reports.record import AttemptRef, AuditRecord
 from weightgate.reports.statement import verdict_statement
 
 
@@ -51,7 +52,7 @@ def gate(
     parent: Path | str,
     child: Path | str,
     *,
-    policy: Path | str = "default",
+    policy: Path | str | None = None,
     data: Sequence[Path | str] = (),
     held_out: Sequence[Path | str] = (),
     canaries: Sequence[Path | str] = (),
@@ -61,6 +62,7 @@ def gate(
     recipe: Path | None = None,
     claims: Path | None = None,
     merge_of: Sequence[Path] = (),
+    ledger: Path | None = None,
     key: Path | None = None,
     second_key: Path | None = None,
     out: Path | None = None,
@@ -78,7 +80,7 @@ def gate(
     Args:
         parent: Model folder of the version in use (safetensors), or a hub id where a hub is reachable.
         child: Model folder of the proposed version, or a PEFT adapter folder to be applied to the parent.
-        policy: Name of a shipped policy pack, or a YAML file.
+        policy: Name of a shipped policy pack, or a YAML file; by default the ledger's, or ``default`` without one.
         data: Training rows of the update: JSONL, CSV or Parquet files, or what git, DVC, MLflow or a hub names.
         held_out: Rows from the same source that were not trained on.
         canaries: Secrets planted in the training data.
@@ -88,6 +90,7 @@ def gate(
         recipe: YAML or JSON file that says how the child was made; signed with the changeset, never run here.
         claims: What the author says about the weights (YAML or JSON): checked, and signed with the changeset.
         merge_of: Models that the child was merged from, beside the parent; by default those that ``claims`` names.
+        ledger: Ledger that records changeset, attempt and verdict; the command line finds the repository's.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
         second_key: Key of another scheme that signs changeset and verdict too, where a trust root asks for it.
         out: Run folder; by default a new one under ``weightgate-runs``.
@@ -108,10 +111,11 @@ def gate(
     say = progress or Silent()
     now = datetime.now(UTC).replace(microsecond=0)
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else None
-    chosen, rules = select(probes), resolve(str(policy))
+    signer = load_private(key) if key else default_key()
+    history = Writer.open(ledger, signer) if ledger else None
+    chosen, rules = select(probes), _rules(policy, history)
     said = load_claims(claims) if claims else None
     check_claims_are_probed(said, chosen)
-    signer = load_private(key) if key else default_key()
     second = _second(second_key, signer)
 
     say.step("Reading and hashing both checkpoints")
@@ -123,6 +127,7 @@ def gate(
     )
     inputs = load_inputs(data, held_out, canaries)
     link = parent_link(parent_changeset, update, signer) if parent_changeset else None
+    link = history.link(update.parent_fingerprint.root, link) if history else link
     made_by = load_recipe(recipe) if recipe else None
     plan = _plan(
         update,
@@ -152,10 +157,12 @@ def gate(
         recipe=made_by,
         claims=said,
     )
+    attempt = _announce(history, changeset, plan, rules, chosen, seed=seed, resume=resume) if history else None
+    changeset = attempt.changeset if attempt else changeset
     payload = statement(changeset)
     if second:
         folder.write(second_file(Path(CHANGESET)).name, countersign(payload, second))
-    folder.write(CHANGESET, sign(payload, signer).to_bytes())
+    folder.write(CHANGESET, attempt.envelope if attempt else sign(payload, signer).to_bytes())
     if row_index and inputs.data is not None and inputs.data.row_set is not None:
         folder.write(index_name(inputs.data.row_set.root.hex()), inputs.data.row_set.to_bytes())
 
@@ -187,8 +194,9 @@ def gate(
         decision=decide(rules, results),
         item_order_key=stopping.key.hex() if stopping else "",
         costs=costs,
+        attempt=AttemptRef(id=attempt.id, number=attempt.number) if attempt else None,
     )
-    _write(folder, record, signer, second)
+    _write(folder, record, signer, second, attempt)
     return record, folder.path
 
 
@@ -202,6 +210,27 @@ def resolve_model(model: Path | str) -> Path:
 
     path = Path(model)
     return path if path.exists() else fetch(str(model))
+
+
+def _rules(policy: Path | str | None, history: Writer | None) -> Policy:
+    if policy is None:
+        return resolve(history.ledger.policy()) if history else resolve("default")
+    return resolve(str(policy))
+
+
+def _announce(
+    history: Writer,
+    changeset: Changeset,
+    plan: Mapping[str, object],
+    rules: Policy,
+    probes: Sequence[Probe],
+    *,
+    seed: int,
+    resume: bool,
+) -> Announced:
+    """What will be measured and how it will be judged is logged before anything is: no audit is tried in secret."""
+    asked = [(probe.name, probe.version) for probe in probes]
+    return announce(history, changeset, policy=rules, probes=asked, seed=seed, plan=str(plan["digest"]), resume=resume)
 
 
 def _second(path: Path | None, first: SigningKey) -> SigningKey | None:
@@ -247,8 +276,14 @@ def _plan(
     )
 
 
-def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey, second: SigningKey | None) -> None:
-    """Evidence, record and reports first; the signed verdict, which names their digests, last."""
+def _write(
+    folder: RunFolder,
+    record: AuditRecord,
+    signer: SigningKey,
+    second: SigningKey | None,
+    attempt: Announced | None = None,
+) -> None:
+    """Evidence, record and reports first; then the signed verdict, into the log before anyone can read it here."""
     evidence = {f"{EVIDENCE}/{result.probe}.json": canonical(result) for result in record.results}
     document = canonical(record)
     for name, data in evidence.items():
@@ -260,7 +295,10 @@ def _write(folder: RunFolder, record: AuditRecord, signer: SigningKey, second: S
     verdict = verdict_statement(record, digests, sha256_hex(document))
     if second:
         folder.write(second_file(Path(VERDICT)).name, countersign(verdict, second))
-    folder.finish(sign(verdict, signer).to_bytes())
+    envelope = sign(verdict, signer)
+    if attempt:
+        attempt.finish(envelope)
+    folder.finish(envelope.to_bytes())
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -41,6 +41,19 @@ class Writer:
             )
         return cls(ledger, key)
 
+    def link(self, parent: str, given: str | None) -> str | None:
+        """Id of the changeset that made the model ``parent``; where one was ``given``, it has to be that.
+
+        Raises:
+            InputError: the ledger does not know the model.
+            IntegrityError: another changeset was given.
+        """
+        made = self.ledger.changeset_of(parent)
+        known = self.ledger.changesets.get(given or "")
+        if given is not None and (known is None or known.child.root != parent):
+            raise IntegrityError(f"{given[:12]} is not in the ledger", remedy="leave --parent-changeset out")
+        return given or made
+
     def add(self, document: Document, **options: str | dict[str, bytes]) -> Logged:
         """Sign and append a document.
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from weightgate.audit.claims_file import load_claims
 from weightgate.audit.environment import describe_environment
 from weightgate.audit.history import data_digests, read_history
 from weightgate.audit.inputs import load_inputs
@@ -16,6 +17,7 @@ from weightgate.lineage.errors import InputError
 from weightgate.lineage.history.documents import Admit, Genesis, PolicyChange, Revoke, Rollback, signed
 from weightgate.lineage.history.layout import CONFIG, FOLDER, POLICY, config_bytes, key_file
 from weightgate.lineage.history.ledger import Ledger, Logged
+from weightgate.lineage.recipe import load_recipe
 from weightgate.lineage.signing.keys import default_key, load_private, load_public
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.fingerprint import fingerprint
@@ -70,6 +72,8 @@ def propose(
     data: Sequence[Path | str],
     held_out: Sequence[Path | str] = (),
     canaries: Sequence[Path | str] = (),
+    recipe: Path | None = None,
+    claims: Path | None = None,
 ) -> Logged:
     """Sign an update and put it into the ledger; it is linked to the changeset that made its parent.
 
@@ -87,6 +91,8 @@ def propose(
         environment=describe_environment(),
         parent_name=update.parent.path.resolve().name,
         child_name=update.child.path.resolve().name,
+        recipe=load_recipe(recipe) if recipe else None,
+        claims=load_claims(claims) if claims else None,
     )
     if (made := proposed(writer.ledger, changeset)) is not None:
         raise InputError(f"this update is proposed already, as {made[:12]}", remedy="audit it with weightgate gate")

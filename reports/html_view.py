@@ -277,11 +277,14 @@ def policy_text(policy: Policy) -> str:
 
 def digests(record: AuditRecord) -> tuple[Row, ...]:
     """What identifies this audit, and what it rests on."""
+    attempt = record.attempt
+    logged = [Row(label=f"Attempt {attempt.number} of this child", first=inline(attempt.id, 80))] if attempt else []
     return (
         Row(label="Record", first=digest(record)),
         Row(label="Changeset", first=inline(record.changeset_digest, 80)),
         Row(label="Policy", first=inline(record.decision.policy_digest, 80)),
         Row(label="Signer (key id)", first=inline(record.changeset.author, 120)),
+        *logged,
     )
 
 

@@ -134,6 +134,8 @@ def _update(record: AuditRecord) -> Iterable[str]:
         yield f"- {name.capitalize()}: {words(text, 400)}"
     yield f"- Parent {code(changeset.parent.root)}"
     yield f"- Child {code(changeset.child.root)}"
+    if record.attempt:
+        yield f"- Attempt {record.attempt.number} of this child, logged as {code(record.attempt.id[:16])}"
     for data in changeset.inputs:
         yield f"- Data, {data.role}: {code(data.name)}, {data.rows:,} rows, {code(data.sha256)}"
     changed = sorted(delta.changed, key=lambda tensor: (-(tensor.relative_norm or 0.0), tensor.name))

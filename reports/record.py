@@ -23,6 +23,13 @@ class ProbeCost(Frozen):
     requests: int = Field(ge=0, description="Requests made.")
 
 
+class AttemptRef(Frozen):
+    """Where the audit was announced before it ran, in the ledger of a repository."""
+
+    id: str
+    number: int = Field(ge=1, description="Which attempt at this child it is.")
+
+
 class AuditRecord(Frozen):
     """One audit of one update."""
 
@@ -41,3 +48,4 @@ class AuditRecord(Frozen):
         description="Where probes were allowed to stop early: hexadecimal key of the order of items, told afterwards.",
     )
     costs: tuple[ProbeCost, ...] = ()
+    attempt: AttemptRef | None = Field(default=None, description="None where no ledger records the audit.")

@@ -43,6 +43,7 @@ def render_terminal(record: AuditRecord, console: Console) -> None:
     counts.append(f"{sum(r.status == 'measured' for r in record.results)} of {len(record.results)} probes measured")
     counts.append(f"{len(summary.findings(record))} findings")
     counts.append(f"policy {brief(record.policy.name, 20)} v{record.policy.version}")
+    counts += [f"attempt {record.attempt.number} of this child"] if record.attempt else []
     console.print(say(" · ".join(counts), "dim"))
     remedy = next((rule.remedy for rule in concerns if rule.remedy), "")
     if remedy:

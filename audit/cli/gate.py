@@ -26,7 +26,13 @@ def gate(
         str, typer.Argument(help="Proposed model: a folder, a PEFT adapter folder, or a hub id.", metavar="CHILD")
     ],
     *,
-    policy: Annotated[str, typer.Option(help="Policy pack (default, strict, research) or YAML file.")] = "default",
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Policy pack (default, strict, research) or YAML file. By default the repository's (see init), or "
+            "else the pack 'default'."
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,6 +52,9 @@ def gate(
     recipe: Annotated[Path | None, typer.Option(help="How the child was made (YAML, JSON); for replay.")] = None,
     claims: Annotated[Path | None, typer.Option(help="What is claimed of the weights, YAML or JSON.")] = None,
     merge_of: Annotated[list[Path] | None, typer.Option(help="Model that the child was merged from.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Ledger to record in; by default the one of this repository, if it has one.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Signing key, PKCS#8 PEM (see keygen).")] = None,
     second_key: Annotated[Path | None, typer.Option(help="Key of another scheme that signs as well.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default weightgate-runs/CHILD-TIME.")] = None,
@@ -67,6 +76,7 @@ def gate(
     """
     from weightgate.audit.cli.live import progress
     from weightgate.audit.gate import gate as run_gate
+    from weightgate.lineage.history.ledger import find_ledger
 
     with progress() as say:
         record, folder = run_gate(
@@ -78,6 +88,7 @@ def gate(
             canaries=canaries or (),
             intent=intent,
             parent_changeset=parent_changeset,
+            ledger=ledger or find_ledger(Path.cwd()),
             recipe=recipe,
             claims=claims,
             merge_of=merge_of or (),

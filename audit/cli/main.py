@@ -51,17 +51,22 @@ def options(
 def _register() -> None:
     from weightgate.audit.cli import (
         approve,
+        blame,
         cache,
         demo,
         diff,
         gate,
+        init,
         keygen,
+        log,
         pack,
         probes,
+        propose,
         prove,
         replay,
         report,
         rows,
+        show,
         sign,
         timestamp,
         trace,
@@ -70,8 +75,18 @@ def _register() -> None:
     )
 
     everyday = (gate, diff, verify, sign, approve, trust, timestamp, report)
-    for module in (*everyday, prove, pack, replay, rows, trace, probes, keygen, cache, demo):
-        module.register(app)
+    history = (
+        init.register,
+        propose.register,
+        log.register,
+        show.register,
+        blame.register,
+        propose.register_decisions,
+        init.register_rules,
+    )
+    rest = (prove, pack, replay, rows, trace, probes, keygen, cache, demo)
+    for add in (*(m.register for m in everyday), *history, *(m.register for m in rest)):
+        add(app)
 
 
 _register()

@@ -20,8 +20,14 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    target: Annotated[Path, typer.Argument(help="Run folder, changeset file or signed model.", metavar="TARGET")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder, changeset, signed model or ledger; by default the ledger here."),
+    ] = None,
     *,
+    to_genesis: Annotated[
+        bool, typer.Option("--to-genesis", help="Verify the ledger that TARGET is or holds: the whole history.")
+    ] = False,
     public_key: Annotated[
         list[Path] | None, typer.Option(help="PEM of the signer to believe; repeat it for claims by others. Or yours.")
     ] = None,
@@ -46,9 +52,16 @@ def verify(
 
     Exits 0 where everything holds, 4 at the first thing that does not, 2 on bad input.
     """
+    from weightgate.audit.cli.verify_ledger import show_ledger
+    from weightgate.audit.verify_ledger import is_ledger
     from weightgate.lineage.errors import InputError
     from weightgate.lineage.signing.oms import SIGNATURE
 
+    if target is None or to_genesis or is_ledger(target):
+        if extra := [name for name, given in (("--trust", trust), ("--model", model)) if given is not None]:
+            raise InputError(f"{extra[0]} is not for ledgers", remedy="verify the run or the model by itself")
+        show_ledger(target, public_key)
+        return
     beside, stamps = _Beside(None if proof else model, parent_changeset, approvals), tuple(tsa_root or ())
     is_model = signature is not None or (target / SIGNATURE).exists()
     signed = _Signed(signature, tuple(ignore_paths or ()), ignore_unsigned_files)
