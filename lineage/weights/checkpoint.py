@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ CheckpointKind = Literal["model", "adapter", "file"]
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
+STEP = "step-{:06d}.safetensors"
+MOST_STEPS = 512  # all of them are open at once
 _CONVERT = (
     "convert it where you trust it: model.save_pretrained(FOLDER, safe_serialization=True), or "
     "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
@@ -122,9 +124,29 @@ def _open_model(path: Path, names: tuple[str, ...]) -> Checkpoint:
 
 
 def _open_adapter(path: Path, names: tuple[str, ...]) -> Checkpoint:
+    if ADAPTER not in names and STEP.format(1) in names:
+        return _open_stream(path, names)
     if ADAPTER not in names:
         raise _no_weights(path, names, ADAPTER)
     return _with_documents(path, "adapter", names, read_header(path / ADAPTER), {ADAPTER})
+
+
+def _open_stream(path: Path, names: tuple[str, ...]) -> Checkpoint:
+    """Steps without gaps; a tensor is named by its step and its own name."""
+    steps = sorted(name for name in names if name.startswith("step-") and name.endswith(".safetensors"))
+    wanted = [STEP.format(number) for number in range(1, len(steps) + 1)]
+    if steps != wanted or len(steps) > MOST_STEPS:
+        odd = min(set(steps) ^ set(wanted), default=f"more than {MOST_STEPS} steps")
+        raise InputError(f"{path}: its steps do not follow each other ({odd})", remedy=f"name them {wanted[0]}, …")
+    tensors = tuple(
+        replace(tensor, name=f"{step.removesuffix('.safetensors')}/{tensor.name}")
+        for step in steps
+        for tensor in read_header(path / step)
+    )
+    opened = _with_documents(path, "adapter", names, tensors, set(steps))
+    if (opened.adapter_config or {}).get("peft_type") != "FAST_WEIGHTS" or not tensors:
+        raise InputError(f"{path}: has steps, but its peft_type is not FAST_WEIGHTS", remedy="see docs/kinds.md")
+    return opened
 
 
 def _no_weights(path: Path, names: tuple[str, ...], wanted: str) -> InputError:

@@ -22,6 +22,7 @@ from weightgate.lineage.weights.fingerprint import Fingerprint, fingerprint
 from weightgate.lineage.weights.folder import read_document
 from weightgate.lineage.weights.kinds.describe import Description, describe
 from weightgate.lineage.weights.kinds.facts import UpdateKind
+from weightgate.lineage.weights.kinds.stream import is_stream, stream_difference
 from weightgate.lineage.weights.tokenizer import read_tokenizer
 from weightgate.lineage.weights.weight_difference import TensorDifference
 
@@ -91,7 +92,7 @@ def open_update(
         _check_shapes(before, after, found)
     identical = parent_fingerprint.root == child_fingerprint.root
     merged = [Checkpoint.open(path) for path in sources]
-    described = describe(before, after, found, identical=identical, sources=merged)
+    described = describe(before, after, found, identical=identical, sources=merged, after=child_fingerprint)
     return Update(
         parent=before,
         child=after,
@@ -126,7 +127,9 @@ def _adapter_update(
     files = file_difference(parent, adapter, before, after)
     added = tuple(name for name in files.added if name != "adapter_config.json")
     return Difference(
-        weights=adapter_difference(parent, adapter, progress),
+        weights=stream_difference(parent, adapter)
+        if is_stream(adapter)
+        else adapter_difference(parent, adapter, progress),
         template=template_changes(parent, adapter) if adapter.templates else (),
         tokenizer=tokenizer_difference(parent, adapter) if after.tokenizer not in {None, before.tokenizer} else None,
         files=files.model_copy(update={"added": added, "removed": (), "auto_map": ()}),

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from weightgate.lineage.weights.adapter import adapter_ranks
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.difference import Difference
+from weightgate.lineage.weights.fingerprint import Fingerprint
 from weightgate.lineage.weights.kinds.casts import find_casts, is_dtype_only
 from weightgate.lineage.weights.kinds.facts import Facts, UpdateKind
 from weightgate.lineage.weights.kinds.grid import find_dequantised
@@ -17,6 +18,7 @@ from weightgate.lineage.weights.kinds.quantised import find_stored, is_scale
 from weightgate.lineage.weights.kinds.rank import find_low_rank
 from weightgate.lineage.weights.kinds.scope import scope
 from weightgate.lineage.weights.kinds.sparse import find_sparse, is_sparse
+from weightgate.lineage.weights.kinds.stream import find_stream, is_stream
 from weightgate.lineage.weights.kinds.virtual_tokens import KINDS, find_virtual_tokens
 from weightgate.lineage.weights.tokenizer import is_tokenizer_file
 
@@ -33,7 +35,13 @@ class Description:
 
 
 def describe(
-    parent: Checkpoint, child: Checkpoint, found: Difference, *, identical: bool, sources: Sequence[Checkpoint] = ()
+    parent: Checkpoint,
+    child: Checkpoint,
+    found: Difference,
+    *,
+    identical: bool,
+    sources: Sequence[Checkpoint] = (),
+    after: Fingerprint | None = None,
 ) -> Description:
     """Name the kind of an update.
 
@@ -42,6 +50,7 @@ def describe(
         child: the other side, or an adapter for the parent.
         found: what differs.
         identical: whether the roots of both are equal.
+        after: fingerprint of the child.
         sources: models that the child may be a merge of, beside the parent.
 
     Raises:
@@ -51,6 +60,9 @@ def describe(
     names = [tensor.name for tensor in found.weights.tensors]
     where = scope([name for name in names if name in parent.tensors], parent.tensors)
     if child.kind == "adapter":
+        if is_stream(child) and after is not None:
+            stream = find_stream(parent, child, after, found.weights.relative_norm)
+            return Description("fast-weights", Facts(scope=where, stream=stream))
         tokens = find_virtual_tokens(parent, child)
         kind = KINDS[tokens.type] if tokens else "adapter"
         return Description(kind, Facts(scope=where, virtual_tokens=tokens), adapter_ranks(child))

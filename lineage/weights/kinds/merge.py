@@ -6,8 +6,8 @@ kept, so memory does not grow with the models. Rounding the sum to the child's d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.elements import decoder
 from weightgate.lineage.weights.fingerprint import fingerprint
 from weightgate.lineage.weights.kinds.facts import Merge, MergeSource
-from weightgate.lineage.weights.kinds.pairs import row_blocks, step
+from weightgate.lineage.weights.kinds.pairs import step
+from weightgate.lineage.weights.kinds.vectors import vectors
 from weightgate.lineage.weights.safetensors_file import TensorInfo
 from weightgate.lineage.weights.threads import in_order
 
@@ -98,7 +99,7 @@ def _names(parent: Checkpoint, child: Checkpoint, sources: Sequence[Checkpoint])
 def _products(mine: TensorInfo, yours: TensorInfo, others: Sequence[TensorInfo]) -> _Products:
     gram, right = np.zeros((len(others), len(others))), np.zeros(len(others))
     energy = noise = 0.0
-    for before, after, *rest in zip(*(_vectors(tensor) for tensor in (mine, yours, *others)), strict=True):
+    for before, after, *rest in zip(*(vectors(tensor) for tensor in (mine, yours, *others)), strict=True):
         differences = np.stack([other.astype(np.float64) - before for other in rest])
         difference = after.astype(np.float64) - before
         moved = np.any(differences != 0, axis=0)  # nothing is rounded where all models agree
@@ -107,21 +108,6 @@ def _products(mine: TensorInfo, yours: TensorInfo, others: Sequence[TensorInfo])
         energy += float(difference @ difference)
         noise += float(np.sum(np.square(step(after[moved], yours.dtype)), dtype=np.float64)) / 12
     return _Products(gram, right, energy, noise)
-
-
-def _vectors(tensor: TensorInfo) -> Iterator[NDArray[np.float32]]:
-    """The elements in blocks, whatever the shape."""
-    if tensor.elements:
-        width = 1 << 16
-        whole, left = divmod(tensor.elements, width)
-        size = tensor.nbytes // tensor.elements
-        parts = [(0, whole, width)] * (whole > 0) + [(whole * width, 1, left)] * (left > 0)
-        for start, rows, columns in parts:
-            part = replace(
-                tensor, shape=(rows, columns), start=tensor.start + start * size, nbytes=rows * columns * size
-            )
-            for block in row_blocks(part):
-                yield block.ravel()
 
 
 def _solve(gram: Array, right: Array, sources: Sequence[Checkpoint]) -> Array:
