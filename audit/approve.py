@@ -68,12 +68,24 @@ def approve(
     envelope = read_envelope(folder / VERDICT)
     author = read_envelope(folder / CHANGESET).key_id
     update = update_of(envelope.payload)
-    _check_approver(root, key.key_id, role, author, moment)
+    check_approver(root, key.key_id, role, author, moment)
     if verified.verdict == "block":
         raise InputError(f"{folder}: the policy blocked this update", remedy="change the update, or the policy")
+    approval = approval_of(key.key_id, role, reason, update, moment)
+    path = out or folder / APPROVALS / f"{role}-{key.key_id[7:19]}.json"
+    _write(path, sign(approval_statement(approval, update), key).to_bytes())
+    return Approved(path, approval, update, verified.verdict or "")
+
+
+def approval_of(key_id: str, role: str, reason: str, update: Update, moment: datetime) -> Approval:
+    """The approval to sign.
+
+    Raises:
+        InputError: a role or reason that cannot be written.
+    """
     try:
-        approval = Approval(
-            approver=key.key_id,
+        return Approval(
+            approver=key_id,
             role=role,
             reason=reason,
             time=moment.astimezone(UTC).strftime(TIME_FORMAT),
@@ -84,12 +96,15 @@ def approve(
         raise InputError(
             f"role {role[:40]!r} or the reason cannot be written", remedy="roles are lower-case words, such as safety"
         ) from error
-    path = out or folder / APPROVALS / f"{role}-{key.key_id[7:19]}.json"
-    _write(path, sign(approval_statement(approval, update), key).to_bytes())
-    return Approved(path, approval, update, verified.verdict or "")
 
 
-def _check_approver(root: TrustRoot | None, key_id: str, role: str, author: str, moment: datetime) -> None:
+def check_approver(root: TrustRoot | None, key_id: str, role: str, author: str, moment: datetime) -> None:
+    """Whether a key may approve in a role.
+
+    Raises:
+        InputError: a role that does not approve, a key without it, or the author's.
+        IntegrityError: the trust root has expired.
+    """
     if role in (ROOT, SIGNER):
         raise InputError(f"{role} is no role that approves", remedy="name another role")
     if author == key_id or (root and root.holder(author) == root.holder(key_id)):
