@@ -58,9 +58,9 @@ def verify(
     from weightgate.lineage.signing.oms import SIGNATURE
 
     if target is None or to_genesis or is_ledger(target):
-        if extra := [name for name, given in (("--trust", trust), ("--model", model)) if given is not None]:
-            raise InputError(f"{extra[0]} is not for ledgers", remedy="verify the run or the model by itself")
-        show_ledger(target, public_key)
+        if model is not None:
+            raise InputError("--model is not for ledgers", remedy="verify the run or the model by itself")
+        show_ledger(target, public_key, trust)
         return
     beside, stamps = _Beside(None if proof else model, parent_changeset, approvals), tuple(tsa_root or ())
     is_model = signature is not None or (target / SIGNATURE).exists()

@@ -13,20 +13,28 @@ if TYPE_CHECKING:
     from weightgate.audit.verify_ledger import LedgerVerification
 
 
-def show_ledger(target: Path | None, public_keys: list[Path] | None) -> None:
+def show_ledger(target: Path | None, public_keys: list[Path] | None, trust: Path | None = None) -> None:
     """Verify the ledger that ``target`` is or holds, or that of the repository here, and print what was checked.
 
     Raises:
-        InputError: there is no ledger.
+        InputError: there is no ledger, or both a trust root and keys were given.
         IntegrityError: the first thing that does not check out.
     """
     from weightgate.audit.ledger import require_ledger
     from weightgate.audit.verify_ledger import verify_ledger
+    from weightgate.audit.verify_trust_ledger import verify_trusted_ledger
+    from weightgate.lineage.errors import InputError
     from weightgate.lineage.signing.keys import default_key_path, load_public
 
+    if trust is not None and public_keys:
+        raise InputError("a trust root names the signers", remedy="leave --public-key out")
     own = default_key_path().with_suffix(".pub")
-    keys = [load_public(path) for path in (public_keys or ([own] if own.exists() else []))]
-    found = verify_ledger(require_ledger(target), keys)
+    folder = require_ledger(target)
+    if trust is not None:
+        found = verify_trusted_ledger(folder, trust)
+    else:
+        keys = [load_public(path) for path in (public_keys or ([own] if own.exists() else []))]
+        found = verify_ledger(folder, keys)
     if console.SETTINGS.json:
         console.emit(_document(found))
     elif console.SETTINGS.quiet:

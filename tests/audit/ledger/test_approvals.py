@@ -71,11 +71,11 @@ def test_the_model_in_use_has_to_be_approved(repository: Repository, keys: Keys)
 
 
 def test_who_may_not_approve(repository: Repository, keys: Keys) -> None:
-    """The author, a key without the role, and anybody for a blocked update; without a key of the log nothing is logged."""
+    """The author, a key without the role, anybody for a blocked update, and who has no key of the log."""
     update = repository.propose("v1", "v2")
     repository.audit(update)
     for key in (repository.key, keys["ann"]):
-        with pytest.raises(InputError, match="author|role"):
+        with pytest.raises(InputError, match=r"author|role"):
             yes(repository, update, key)
     with pytest.raises(InputError, match="may not write"):
         approve_logged(repository.folder, update, keys["cleo"], role="safety")
