@@ -132,4 +132,4 @@ def _md5(system: DVCFileSystem, name: str) -> str | None:
 
 def _remote(system: DVCFileSystem) -> str | None:
     name: str | None = system.repo.config.get("core", {}).get("remote")
-    return name
+    return None if name == "auto-generated-upstream" else name  # what DVC calls a local cache without a remote
