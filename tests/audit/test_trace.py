@@ -21,7 +21,8 @@ from weightgate.lineage.data.dataset import Dataset, data_input, load_dataset
 from weightgate.lineage.data.row_query import read_row
 from weightgate.lineage.errors import InputError, IntegrityError
 from weightgate.lineage.history.documents import Genesis, signed
-from weightgate.lineage.history.ledger import FOLDER, Ledger, config_bytes
+from weightgate.lineage.history.layout import FOLDER, config_bytes
+from weightgate.lineage.history.ledger import Ledger
 from weightgate.lineage.signing.envelope import sign
 from weightgate.lineage.signing.keys import SigningKey
 
