@@ -70,12 +70,15 @@ def graph(commits: Sequence[Commit]) -> Iterator[tuple[str, Commit | None, int]]
 
 
 def _merge(lanes: Sequence[str | None], here: int, extra: int) -> str:
-    """The line on which a lane joins the one of its parent: a slash beside it, and underscores where it is far."""
-    cells = ["  " if lane is None else "| " for lane in lanes]
-    cells[extra] = "  "
-    cells[extra - 1] = cells[extra - 1][0] + "/"
-    for at in range(here, extra - 1):
-        cells[at] = cells[at][0] + "_"
+    """The line on which a lane joins the one of its parent: lanes beyond it move up, underscores lead far."""
+    cells = [" "] * (2 * len(lanes))
+    for at, lane in enumerate(lanes):
+        if at >= extra:
+            cells[2 * at - 1] = "/" if lane is not None else " "
+        elif lane is not None:
+            cells[2 * at] = "|"
+        if here <= at < extra - 1:
+            cells[2 * at + 1] = "_"
     return "".join(cells).rstrip() + " "
 
 
