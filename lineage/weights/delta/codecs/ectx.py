@@ -11,7 +11,8 @@ gamma code (Elias 1975, IEEE T-IT 21), its length in unary, one plane a position
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -29,16 +30,20 @@ _SEGMENT = 1 << 14  # elements; smaller ones cost more in Huffman tables than th
 
 Words = NDArray[np.uint16]
 Steps = NDArray[np.int16]
+Places = NDArray[np.int64]
 
 
 def encode(block: bytes, base: bytes, dtype: str) -> bytes:
     """The payload of ``block``, given the ``base`` block of the same size."""
     before, after = np.frombuffer(base, "<u2"), np.frombuffer(block, "<u2")
+    order, ends = _segments(before, FRACTION_BITS[dtype])
+    # one gather of everything, then slices: much of the time goes into moving elements
+    flipped = (before ^ after).take(order) > _MAGNITUDE
+    steps = ((after & _MAGNITUDE).view(np.int16) - (before & _MAGNITUDE).view(np.int16)).take(order)
     out = bytearray()
-    for places in _segments(before, FRACTION_BITS[dtype]):
-        mine, yours = before[places], after[places]
-        add_bits(out, (mine ^ yours) > _MAGNITUDE)
-        _add_steps(out, (yours & _MAGNITUDE).view(np.int16) - (mine & _MAGNITUDE).view(np.int16))
+    for start, end in pairwise(ends):
+        add_bits(out, flipped[start:end])
+        _add_steps(out, steps[start:end])
     return bytes(out)
 
 
@@ -49,47 +54,50 @@ def decode(payload: bytes, base: bytes, dtype: str, size: int) -> bytes:
         IntegrityError: the payload is damaged.
     """
     before = np.frombuffer(base, "<u2")
-    after = np.empty(size // 2, "<u2")
+    order, ends = _segments(before, FRACTION_BITS[dtype])
+    flipped, steps = np.zeros(size // 2, np.uint16), np.zeros(size // 2, np.uint16)
     reader = FrameReader(payload)
-    for places in _segments(before, FRACTION_BITS[dtype]):
-        mine = before[places]
-        flipped = read_bits(reader, places.size)
-        magnitude = (mine & _MAGNITUDE) + _read_steps(reader, places.size).view(np.uint16)
-        sign = (mine & ~_MAGNITUDE) ^ (flipped.astype(np.uint16) << 15)
-        after[places] = sign | (magnitude & _MAGNITUDE)
+    for start, end in pairwise(ends):
+        places = order[start:end]
+        flipped[places[np.flatnonzero(read_bits(reader, places.size))]] = ~_MAGNITUDE
+        moved, counts = _read_steps(reader, places.size)
+        steps[places[moved]] = counts.view(np.uint16)
     reader.end()
-    return after.tobytes()
+    sign = (before & ~_MAGNITUDE) ^ flipped
+    return (sign | ((before & _MAGNITUDE) + steps & _MAGNITUDE)).tobytes()
 
 
-def _segments(before: Words, fraction_bits: int) -> Iterator[NDArray[np.int64]]:
-    """Positions sorted by exponent, cut where the exponent changes and at least `_SEGMENT` have gathered."""
+def _segments(before: Words, fraction_bits: int) -> tuple[Places, list[int]]:
+    """Positions sorted by exponent, and where they are cut: where it changes and `_SEGMENT` or more have gathered."""
     exponents = ((before & _MAGNITUDE) >> fraction_bits).astype(np.uint8)
-    order = np.argsort(exponents, kind="stable")
-    start = 0
+    ends = [0]
     for end in np.cumsum(np.bincount(exponents)).tolist():
-        if end - start >= _SEGMENT or (end == before.size and end > start):
-            yield order[start:end]
-            start = end
+        if end - ends[-1] >= _SEGMENT or (end == before.size and end > ends[-1]):
+            ends.append(end)
+    return np.argsort(exponents, kind="stable"), ends
 
 
 def _add_steps(out: bytearray, steps: Steps) -> None:
     moved = steps != 0
     add_bits(out, moved)
-    steps = steps.compress(moved)
+    steps = steps.take(np.flatnonzero(moved))
     add_bits(out, steps < 0)
     counts = np.abs(steps)
     for _ in range(_MORE_BITS):
+        if not counts.size:
+            break
         longer = counts > 1
         add_bits(out, longer)
-        counts = counts.compress(longer)
+        counts = counts.take(np.flatnonzero(longer))
         add_bits(out, (counts & 1).astype(np.bool_))
         counts >>= 1
 
 
-def _read_steps(reader: FrameReader, size: int) -> Steps:
+def _read_steps(reader: FrameReader, size: int) -> tuple[Places, Steps]:
+    """Where magnitudes moved, and by how much."""
     moved = np.flatnonzero(read_bits(reader, size))
     down = read_bits(reader, moved.size)
-    planes: list[tuple[int, NDArray[np.int64], Bits]] = []
+    planes: list[tuple[int, Places, Bits]] = []
     left = moved.size
     for _ in range(_MORE_BITS):
         longer = np.flatnonzero(read_bits(reader, left))
@@ -100,6 +108,4 @@ def _read_steps(reader: FrameReader, size: int) -> Steps:
         higher, counts = counts, np.ones(left, np.int16)
         counts[longer] = higher << 1 | lowest
     sign = down.astype(np.int16)
-    steps = np.zeros(size, np.int16)
-    steps[moved] = (counts ^ -sign) + sign  # two's complement negates where the sign is 1
-    return steps
+    return moved, (counts ^ -sign) + sign  # two's complement negates where the sign is 1
