@@ -13,7 +13,8 @@ from weightgate.lineage.signing.oms_statement import Resource, is_ignored, path_
 from weightgate.lineage.weights.folder import MAX_ENTRIES
 from weightgate.lineage.weights.threads import in_order
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
+"""Read into one buffer again and again: it stays in the processor's cache, and no memory is asked for in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,13 @@ def _fault(name: str, entry: os.DirEntry[str]) -> str | None:
 
 def _hash(path: Path, hash_type: str, start: int = 0, end: int | None = None) -> tuple[str, int]:
     """Digest of the bytes from ``start`` to ``end``, and how many they were."""
-    hasher, at = hashlib.new(hash_type), start
+    hasher, at, buffer = hashlib.new(hash_type), start, memoryview(bytearray(BLOCK_BYTES))
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(start)
-            while block := file.read(BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - at)):
-                hasher.update(block)
-                at += len(block)
+            while count := file.readinto(buffer if end is None else buffer[: end - at]):
+                hasher.update(buffer[:count])
+                at += count
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", remedy="check the path and its rights") from error
     return hasher.hexdigest(), at - start
