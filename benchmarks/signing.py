@@ -3,8 +3,9 @@
     python -m benchmarks.signing --client OMS_VENV/bin/model_signing [--model FOLDER] [--conformance report.json]
 
 The reference client goes into an environment of its own: ``pip install model-signing==1.1.1 pyOpenSSL``. Times are
-the best of five rounds, files in the page cache; processor time is that of the whole process, start included. ``report.json``
-is what the conformance suite writes with ``--json-report`` (see oms_adapter.py). Figures not measured are kept.
+the best of five rounds, files in the page cache; processor time is that of the whole process, start included.
+``report.json`` is what the conformance suite writes with ``--json-report`` (see oms_adapter.py). Figures not measured
+are kept.
 """
 
 from __future__ import annotations

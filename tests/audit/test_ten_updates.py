@@ -1,4 +1,4 @@
-"""Ten updates of ten kinds to the real model: kept as deltas from the first version, rolled back and reproduced exactly."""
+"""Ten updates of ten kinds to the real model: kept as deltas, rolled back and reproduced exactly."""
 
 from __future__ import annotations
 

@@ -142,6 +142,48 @@ def test_the_statement_is_one_that_in_toto_reads(model: Path, tmp_path: Path) ->
     assert json.loads(bundle.payload)["subject"][0]["name"] == "model"
 
 
+@pytest.mark.parametrize("recipe", [False, True])
+def test_in_toto_reads_a_changeset_and_a_replay(recipe: bool) -> None:
+    """Both signed statements of an audit, with and without a recipe, are in-toto statements to its own library."""
+    from weightgate.lineage.changeset import Changeset, Delta, ModelVersion, statement
+    from weightgate.lineage.recipe import Recipe
+    from weightgate.lineage.replay import Replay
+    from weightgate.lineage.replay import statement as replay_statement
+
+    zero = "0" * 64
+    version = ModelVersion(name="v1", root=zero, tensor_root=zero, parameters=2**40)
+    delta = Delta(kind="identical", tensors_total=1, tensors_changed=0, parameters_changed_fraction=0)
+    changeset = Changeset(
+        created="2030-01-01T00:00:00Z",
+        author="sha256:0",
+        parent=version,
+        child=version,
+        delta=delta,
+        recipe=Recipe(command=("python",), inputs=(), output="o", seeds={"torch": 2**50}) if recipe else None,
+    )
+    replay = Replay(
+        outcome="bit-exact",
+        replayed="2030-01-01T00:00:00Z",
+        replayer="sha256:0",
+        name="v1",
+        parent=zero,
+        child=zero,
+        tensor_root=zero,
+        changeset=zero,
+    )
+    program = (
+        "import sys; from google.protobuf import json_format; from in_toto_attestation.v1 import statement_pb2;"
+        "from in_toto_attestation.v1.statement import Statement;"
+        "pb = json_format.Parse(sys.stdin.buffer.read(), statement_pb2.Statement());"
+        "Statement.copy_from_pb(pb).validate(); print(pb.predicate_type)"
+    )
+    python = Path(CLIENT).with_name("python")
+    for payload, kind in ((statement(changeset), "changeset"), (replay_statement(replay), "replay")):
+        answer = subprocess.run([python, "-c", program], input=payload, capture_output=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stdout.decode().strip() == f"https://weightgate.dev/attestation/{kind}/v1"
+
+
 def _certificate(
     name: str, public: ec.EllipticCurvePublicKey, issuer: str, key: ec.EllipticCurvePrivateKey, *, ca: bool
 ) -> x509.Certificate:
