@@ -62,6 +62,7 @@ def gate(
     recipe: Path | None = None,
     claims: Path | None = None,
     merge_of: Sequence[Path] = (),
+    blake3: bool = False,
     ledger: Path | None = None,
     key: Path | None = None,
     second_key: Path | None = None,
@@ -91,6 +92,7 @@ def gate(
         claims: What the author says about the weights (YAML or JSON): checked, and signed with the changeset.
         merge_of: Models that the child was merged from, beside the parent; by default those that ``claims`` names.
         ledger: Ledger that records changeset, attempt and verdict; the command line finds the repository's.
+        blake3: Sign second tensor roots, over BLAKE3 digests, beside those over SHA-256.
         key: PKCS#8 PEM file of the signer; without it a key is made once in the user's configuration folder.
         second_key: Key of another scheme that signs changeset and verdict too, where a trust root asks for it.
         out: Run folder; by default a new one under ``weightgate-runs``.
@@ -123,6 +125,7 @@ def gate(
         resolve_model(parent),
         resolve_model(child),
         sources=merge_of or claimed_sources(said, claims),
+        blake3=blake3,
         progress=lambda done: say.advance("bytes", done, 0),
     )
     inputs = load_inputs(data, held_out, canaries)
@@ -273,6 +276,8 @@ def _plan(
         claims=digest(claims) if claims else "",
         tool=weightgate.__version__,
         **({"early_stop": True} if early_stop else {}),
+        **({"merge_of": [source.root for source in merge.sources]} if (merge := update.delta.facts.merge) else {}),
+        **({"blake3": True} if update.child_fingerprint.tensor_root_blake3 else {}),
     )
 
 

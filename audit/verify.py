@@ -224,7 +224,9 @@ def _model(changeset: Changeset, model: Path) -> Check:
 
     checkpoint = Checkpoint.open(model)
     base = changeset.parent.root if checkpoint.kind == "adapter" else None
-    _same(f"model {model}", fingerprint(checkpoint, base_root=base).root, changeset.child.root)
+    second = changeset.child.tensor_root_blake3
+    found = fingerprint(checkpoint, base_root=base, blake3=second is not None)
+    _same(f"model {model}", (found.root, found.tensor_root_blake3), (changeset.child.root, second))
     return Check("model", f"{model.name} is the child of this changeset, every tensor and file")
 
 

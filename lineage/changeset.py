@@ -32,6 +32,7 @@ class ModelVersion(Frozen):
     name: str
     root: str
     tensor_root: str
+    tensor_root_blake3: str | None = Field(default=None, description="A second one, over BLAKE3 digests.")
     parameters: int
     tokenizer: str | None = None
     chat_template: str | None = None

@@ -51,6 +51,7 @@ def gate(
     parent_changeset: Annotated[Path | None, typer.Option(help="Signed changeset that made the parent.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="How the child was made (YAML, JSON); for replay.")] = None,
     claims: Annotated[Path | None, typer.Option(help="What is claimed of the weights, YAML or JSON.")] = None,
+    blake3: Annotated[bool, typer.Option("--blake3", help="Sign BLAKE3 tensor roots beside SHA-256.")] = False,
     merge_of: Annotated[list[Path] | None, typer.Option(help="Model that the child was merged from.")] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Ledger to record in; by default the one of this repository, if it has one.")
@@ -92,6 +93,7 @@ def gate(
             recipe=recipe,
             claims=claims,
             merge_of=merge_of or (),
+            blake3=blake3,
             key=key,
             second_key=second_key,
             out=out,

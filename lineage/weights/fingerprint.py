@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from weightgate.lineage.canonical import Frozen, canonical, digest, sha256_hex
-from weightgate.lineage.errors import InputError
+from weightgate.lineage.errors import InputError, MissingExtraError
 from weightgate.lineage.weights import merkle
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.elements import count_not_finite
@@ -18,6 +19,9 @@ from weightgate.lineage.weights.folder import read_document
 from weightgate.lineage.weights.safetensors_file import TensorInfo, blocks
 from weightgate.lineage.weights.threads import in_order
 from weightgate.lineage.weights.tokenizer import tokenizer_digest
+
+Second = Callable[[], Any]
+"""Makes a hasher that runs beside SHA-256."""
 
 
 class TensorDigest(Frozen):
@@ -43,6 +47,9 @@ class Fingerprint(Frozen):
     root: str = Field(description="Identity of the whole: SHA-256 over tensor_root, base and the file digests.")
     tensor_root: str = Field(
         description="RFC 6962 Merkle root over (name, dtype, shape, sha256(data)), ordered by name."
+    )
+    tensor_root_blake3: str | None = Field(
+        default=None, description="The same over (name, dtype, shape, blake3(data)), where it was asked for."
     )
     base: str | None = Field(default=None, description="For an adapter: root of the model it is applied to.")
     parameters: int = Field(ge=0, description="Number of elements over all tensors.")
@@ -78,6 +85,7 @@ def fingerprint(
     *,
     base_root: str | None = None,
     finite: bool = True,
+    blake3: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Fingerprint:
     """Read every byte of a checkpoint once and identify it.
@@ -89,13 +97,16 @@ def fingerprint(
         checkpoint: what to identify.
         base_root: for an adapter, ``root`` of the model it is applied to.
         finite: refuse NaN and infinite elements; a copy that only has to be exact can do without.
+        blake3: take a second tensor root, over BLAKE3 digests; never instead of the first.
         progress: called with the number of bytes read since the last call.
 
     Raises:
+        MissingExtraError: BLAKE3 was asked for and is not installed.
         InputError: a file that cannot be read, or a tensor with NaN or infinite elements (named and counted): such
             weights cannot be audited, because every comparison with NaN is false.
     """
-    tensors = _tensor_digests(checkpoint, finite, progress)
+    hashed = _tensor_digests(checkpoint, finite, _blake3() if blake3 else None, progress)
+    tensors = tuple(tensor for tensor, _ in hashed)
     files = tuple(_file_digest(checkpoint.path, name) for name in checkpoint.files)
     tensor_root = merkle.root(tensor_entry(tensor) for tensor in tensors).hex()
     whole = {
@@ -106,6 +117,7 @@ def fingerprint(
     return Fingerprint(
         root=digest(whole),
         tensor_root=tensor_root,
+        tensor_root_blake3=merkle.root(_blake3_entry(*pair) for pair in hashed).hex() if blake3 else None,
         base=base_root,
         parameters=checkpoint.parameters,
         tensors=tensors,
@@ -132,21 +144,26 @@ def without_inert(config: object) -> object:
 
 
 def _tensor_digests(
-    checkpoint: Checkpoint, finite: bool, progress: Callable[[int], None] | None
-) -> tuple[TensorDigest, ...]:
+    checkpoint: Checkpoint, finite: bool, second: Second | None, progress: Callable[[int], None] | None
+) -> tuple[tuple[TensorDigest, str], ...]:
     tensors = checkpoint.tensors.values()
     digests = []
-    for tensor, found in zip(tensors, in_order(partial(_tensor_digest, finite=finite), tensors), strict=True):
+    for tensor, found in zip(
+        tensors, in_order(partial(_tensor_digest, finite=finite, second=second), tensors), strict=True
+    ):
         digests.append(found)
         if progress is not None:
             progress(tensor.nbytes)
     return tuple(digests)
 
 
-def _tensor_digest(tensor: TensorInfo, *, finite: bool) -> TensorDigest:
+def _tensor_digest(tensor: TensorInfo, *, finite: bool, second: Second | None) -> tuple[TensorDigest, str]:
     hasher, not_finite = hashlib.sha256(), 0
+    other = second() if second else None
     for block in blocks(tensor):
         hasher.update(block)
+        if other is not None:
+            other.update(block)
         if finite:
             not_finite += count_not_finite(block, tensor.dtype)
     if not_finite:
@@ -154,7 +171,20 @@ def _tensor_digest(tensor: TensorInfo, *, finite: bool) -> TensorDigest:
             f"{tensor.file}: tensor {tensor.name!r} has {not_finite} elements that are NaN or infinite",
             remedy="weights with NaN cannot be audited: train again from the last checkpoint without them",
         )
-    return TensorDigest(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, sha256=hasher.hexdigest())
+    found = TensorDigest(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, sha256=hasher.hexdigest())
+    return found, other.hexdigest() if other is not None else ""
+
+
+def _blake3() -> Second:
+    try:
+        from blake3 import blake3
+    except ImportError as error:
+        raise MissingExtraError("BLAKE3", "blake3") from error
+    return blake3
+
+
+def _blake3_entry(tensor: TensorDigest, digest: str) -> bytes:
+    return canonical({"blake3": digest, "dtype": tensor.dtype, "name": tensor.name, "shape": list(tensor.shape)})
 
 
 def _file_digest(folder: Path, name: str) -> FileDigest:

@@ -64,13 +64,19 @@ class Update:
 
 
 def open_update(
-    parent: Path, child: Path, *, sources: Sequence[Path] = (), progress: Callable[[int], None] | None = None
+    parent: Path,
+    child: Path,
+    *,
+    sources: Sequence[Path] = (),
+    blake3: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Update:
     """Open, hash and compare two checkpoints.
 
     Args:
         parent: model folder or safetensors file of the version in use.
         child: the same of the proposed version, or a PEFT adapter folder to be applied to the parent.
+        blake3: take second tensor roots, over BLAKE3 digests.
         sources: models that the child may have been merged from, beside the parent.
         progress: called with the number of bytes read since the last call.
 
@@ -82,9 +88,9 @@ def open_update(
     _check_kinds(before, after)
     _check_architecture(before, after)
     _check_vocabulary(before, after)
-    parent_fingerprint = fingerprint(before, progress=progress)
+    parent_fingerprint = fingerprint(before, blake3=blake3, progress=progress)
     base = parent_fingerprint.root if after.kind == "adapter" else None
-    child_fingerprint = fingerprint(after, base_root=base, progress=progress)
+    child_fingerprint = fingerprint(after, base_root=base, blake3=blake3, progress=progress)
     if after.kind == "adapter":
         found = _adapter_update(before, after, parent_fingerprint, child_fingerprint, progress)
     else:
@@ -109,6 +115,7 @@ def model_version(name: str, fingerprint: Fingerprint) -> ModelVersion:
         name=name,
         root=fingerprint.root,
         tensor_root=fingerprint.tensor_root,
+        tensor_root_blake3=fingerprint.tensor_root_blake3,
         parameters=fingerprint.parameters,
         tokenizer=fingerprint.tokenizer,
         chat_template=fingerprint.chat_template,

@@ -87,3 +87,11 @@ def test_claims_without_their_probe_are_refused(twin: Twin, weightgate: Command,
     said = weightgate("gate", twin.parent, twin.children["benign"], "--claims", claims, "--probes", "poisoning.files")
     assert said.code == 2
     assert "integrity.claims" in said.err
+
+
+def test_blake3_roots_are_signed_and_checked_again(twin: Twin, weightgate: Command, tmp_path: Path) -> None:
+    """Both sides have one in the changeset, and verify computes that of the child again."""
+    child = twin.children["benign"]
+    said = weightgate("gate", twin.parent, child, "--blake3", "--out", tmp_path / "run", *PROBES, "--json")
+    assert all(len(said.json["changeset"][side]["tensor_root_blake3"]) == 64 for side in ("parent", "child"))
+    assert weightgate("verify", tmp_path / "run", "--model", child).code == 0

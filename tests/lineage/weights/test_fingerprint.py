@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from weightgate.lineage.canonical import canonical
 from weightgate.lineage.errors import InputError
+from weightgate.lineage.weights import merkle
 from weightgate.lineage.weights.checkpoint import Checkpoint
 from weightgate.lineage.weights.fingerprint import Fingerprint, fingerprint, tensor_entry
 from weightgate.lineage.weights.merkle import inclusion_proof, verify_inclusion
@@ -259,3 +261,24 @@ def test_progress_adds_up(model_folder: Callable[..., Path]) -> None:
     heard: list[int] = []
     fingerprint(checkpoint, progress=heard.append)
     assert sum(heard) == sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+
+
+def test_blake3_is_a_second_root_and_changes_nothing_else(model_folder: Callable[..., Path]) -> None:
+    """Beside SHA-256, never instead: worked out by hand from the blake3 library; without it being asked for, none."""
+    library = pytest.importorskip("blake3")
+    checkpoint = Checkpoint.open(model_folder())
+    plain, both = fingerprint(checkpoint), fingerprint(checkpoint, blake3=True)
+    entries = [
+        canonical(
+            {
+                "name": name,
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "blake3": library.blake3(b"".join(checkpoint.blocks(name))).hexdigest(),
+            }
+        )
+        for name, tensor in checkpoint.tensors.items()
+    ]
+    assert both.tensor_root_blake3 == merkle.root(entries).hex()
+    assert plain.tensor_root_blake3 is None
+    assert both.model_copy(update={"tensor_root_blake3": None}) == plain
