@@ -67,7 +67,7 @@ def verify_ledger(path: Path, keys: Sequence[VerifyingKey]) -> LedgerVerificatio
 
 def _log(ledger: Ledger) -> Check:
     head = ledger.log.check()
-    return Check("log", f"{head.size} entries; every tile, bundle and the checkpoint of {head.origin}")
+    return Check("log", f"size {head.size}; every tile, bundle and the checkpoint of {head.origin}")
 
 
 def _files(ledger: Ledger) -> Check:
@@ -114,7 +114,7 @@ def _proofs(ledger: Ledger) -> Check:
     log, raw = ledger.log, ledger.log.entries()
     for entry in ledger.entries:
         verify_proof(log.prove(entry.index).to_bytes(), raw[entry.index], log.origin, log.note_keys, entry.entry.path)
-    return Check("inclusion", f"{len(ledger.entries)} proofs")
+    return Check("inclusion", _some(len(ledger.entries), "proof"))
 
 
 def _documents(ledger: Ledger, history: History) -> Iterator[Check]:
@@ -123,8 +123,8 @@ def _documents(ledger: Ledger, history: History) -> Iterator[Check]:
             raise IntegrityError(f"{entry.entry.path}: of the unknown type {entry.entry.type!r}", remedy=_REMEDY)
         if entry.entry.type == "approval":
             _approval(ledger, entry)
-    yield Check("signatures", f"{len(ledger.entries)} documents by {len(ledger.keys)} admitted keys")
-    yield Check("chain", f"{len(history.nodes)} changesets, each leads to the genesis")
+    yield Check("signatures", f"{_some(len(ledger.entries), 'document')} by {_some(len(ledger.keys), 'admitted key')}")
+    yield Check("chain", f"{_some(len(history.nodes), 'changeset')}, each leads to the genesis")
     audits = [audited for node in history.nodes.values() for audited in node.attempts]
     finished = sum(audited.verdict is not None for audited in audits)
     yield Check(
@@ -163,7 +163,13 @@ def _earlier(ledger: Ledger) -> Check:
         sizes.append(old.size)
     if not sizes:
         return Check("consistency", "no checkpoint is committed yet")
-    return Check("consistency", f"with {len(sizes)} checkpoints of the git history, the first of {min(sizes)} entries")
+    return Check(
+        "consistency", f"with {_some(len(sizes), 'checkpoint')} in the git history, the first at size {min(sizes)}"
+    )
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _head(history: History) -> Check:
@@ -176,4 +182,4 @@ def _head(history: History) -> Check:
         )
     parents = {identity: node.parent for identity, node in history.nodes.items()}
     steps = len(lineage_of(head.changeset, parents))
-    return Check("head", f"{head.root[:12]}…, {name}, {steps} updates after the genesis, not tainted")
+    return Check("head", f"{head.root[:12]}…, {name}, {_some(steps, 'update')} after the genesis, not tainted")
