@@ -37,6 +37,12 @@ class Budget(Frozen):
     metric: str
     max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Largest fall of the metric.")
     max_rise: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Largest rise of the metric.")
+    max_since_anchor: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Largest harm since the anchor release, over all updates of a chain together.",
+    )
     severity: Literal["block", "review"] = Field(default="block", description="Verdict where harm beyond it is shown.")
     on_missing: Literal["block", "review", "ignore"] = Field(
         default="review",
@@ -48,6 +54,9 @@ class Budget(Frozen):
     def _one_limit(self) -> Self:
         if (self.max_drop is None) == (self.max_rise is None):
             raise ValueError("give exactly one of max_drop and max_rise")
+        step = self.max_drop if self.max_drop is not None else self.max_rise
+        if self.max_since_anchor is not None and step is not None and self.max_since_anchor < step:
+            raise ValueError(f"max_since_anchor ({self.max_since_anchor:g}) is smaller than one step may be ({step:g})")
         return self
 
 
@@ -64,6 +73,17 @@ class FindingRule(Frozen):
         return self
 
 
+class Chain(Frozen):
+    """How errors are kept in check over many updates of one model."""
+
+    method: Literal["fixed", "e-lond"] = Field(
+        default="fixed",
+        description="'fixed' holds every update to the same level and tells what that may add up to; 'e-lond' raises "
+        "the bar so that the share of harmful ones among approved updates stays below alpha.",
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Share of harmful updates among approved ones.")
+
+
 class Policy(Frozen):
     """A policy; ``digest`` identifies it in the signed verdict."""
 
@@ -76,6 +96,7 @@ class Policy(Frozen):
     require: tuple[Requirement, ...] = Field(min_length=1)
     budgets: tuple[Budget, ...] = Field(min_length=1)
     findings: FindingRule = FindingRule()
+    chain: Chain = Chain()
 
     @property
     def digest(self) -> str:
@@ -148,7 +169,12 @@ def _read(path: Path) -> bytes:
     return data
 
 
-_PARTS: dict[str | int, type[BaseModel]] = {"require": Requirement, "budgets": Budget, "findings": FindingRule}
+_PARTS: dict[str | int, type[BaseModel]] = {
+    "require": Requirement,
+    "budgets": Budget,
+    "findings": FindingRule,
+    "chain": Chain,
+}
 
 
 def _explain(path: str, document: Document, details: list[ErrorDetails]) -> list[str]:

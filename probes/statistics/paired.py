@@ -14,7 +14,13 @@ import numpy as np
 from weightgate.probes.statistics.clusters import between_variance, by_cluster, checked, design_effect
 from weightgate.probes.statistics.crosschecks import cluster_bootstrap, mcnemar_exact, sign_flip_p
 from weightgate.probes.statistics.effect import Effect, StatisticsError
-from weightgate.probes.statistics.intervals import clopper_pearson, mean_limits, t_quantile, tango_limits
+from weightgate.probes.statistics.intervals import (
+    clopper_pearson,
+    effective_size,
+    flip_limits,
+    mean_limits,
+    t_quantile,
+)
 
 
 def paired_mean(
@@ -75,7 +81,7 @@ def paired_proportion(
     effective = n / float(design_effect(np.asarray((d**2).sum()), sums, sizes))
     p_before, p_after = float(b.mean()), float(a.mean())
     lost, won = float((b * (1 - a)).sum()), float((a * (1 - b)).sum())
-    low, high = tango_limits(lost / n, won / n, effective, t_quantile(level, len(sums) - 1))
+    low, high = flip_limits(lost / n, won / n, effective, t_quantile(level, len(sums) - 1), sums=sums, sizes=sizes)
     return Effect(
         effect=p_after - p_before,
         low=float(low),
@@ -104,7 +110,8 @@ def proportion(successes: Sequence[bool], clusters: Sequence[Hashable], *, level
     if not np.isin(x, (0.0, 1.0)).all():
         raise StatisticsError("an outcome of a rate is neither true nor false")
     sums, sizes = by_cluster(x, clusters)
-    effective = len(x) / (float(design_effect(np.asarray(x.sum()), sums, sizes)) if len(sums) > 1 else 1.0)
+    effect = float(design_effect(np.asarray(x.sum()), sums, sizes)) if len(sums) > 1 else 1.0
+    effective = float(effective_size(len(x), effect, level, len(sums)))
     rate = float(x.mean())
     low, high = clopper_pearson(rate * effective, effective, level)
     return Effect(

@@ -67,6 +67,13 @@ def test_a_good_policy_is_read_with_its_defaults(write) -> None:
         (("0.05", ".inf"), "budgets[0].max_drop"),
         (("0.05", "0.05\n    max_rise: 0.1"), "give exactly one of max_drop and max_rise"),
         (("    max_drop: 0.05\n", ""), "give exactly one of max_drop and max_rise"),
+        (
+            ("0.05", "0.05\n    max_since_anchor: 0.01"),
+            "max_since_anchor (0.01) is smaller than one step may be (0.05)",
+        ),
+        (("name: mine", "name: mine\nchain: {methud: fixed}"), "chain.methud: unknown key (did you mean 'method'?)"),
+        (("name: mine", "name: mine\nchain: {method: elond}"), "(did you mean 'e-lond'?)"),
+        (("name: mine", "name: mine\nchain: {alpha: 1}"), "chain.alpha: Input should be less than 1"),
         (("0.05", "0.05\n    on_missing: ignored"), "(did you mean 'ignore'?)"),
         (("name: mine", "name: mine\nlevel: 95"), "level: Input should be less than 1"),
         (("name: mine", "name: mine\nfindings: {block_at: low, review_at: high}"), "is more severe than block_at"),
