@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from weightgate.audit.progress import Progress
 from weightgate.lineage.errors import MissingExtraError, WeightgateError
+from weightgate.policies.quantity import count
 from weightgate.probes.engine.errors import TimeBudgetError
 from weightgate.probes.evidence import ControlOutcome, ProbeResult
 from weightgate.probes.probe import Probe, ProbeContext, not_measured
@@ -62,4 +63,4 @@ def _control(probe: Probe) -> ControlOutcome:
     said = "; ".join(
         f"{m.metric} {m.effect:+.3g} [{m.interval.low:+.3g}, {m.interval.high:+.3g}]" for m in result.measurements
     )
-    return ControlOutcome(fired=fired, detail=said or result.reason or f"{len(result.findings)} findings")
+    return ControlOutcome(fired=fired, detail=said or result.reason or count(len(result.findings), "finding"))

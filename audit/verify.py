@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import weightgate
+from weightgate.audit.report_files import check_reports
 from weightgate.audit.row_index import read_index
 from weightgate.audit.run_folder import CHANGESET, EVIDENCE, RECORD, REPLAY, REPORT_HTML, REPORT_MARKDOWN, VERDICT
 from weightgate.lineage.canonical import canonical, sha256_hex
@@ -19,6 +20,7 @@ from weightgate.lineage.signing.envelope import read_envelope, signer_among
 from weightgate.lineage.signing.envelope import verify as verify_envelope
 from weightgate.lineage.signing.keys import VerifyingKey
 from weightgate.lineage.strict_json import parse
+from weightgate.policies.quantity import count
 from weightgate.reports.json_report import read_record
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.statement import VerdictStatement, read_verdict
@@ -137,7 +139,7 @@ def _evidence(folder: Path, record: AuditRecord, verdict: VerdictStatement) -> C
         data = _read(folder / name)
         _same(name, sha256_hex(data), sha256)
         _same(f"{name} against the record", data, expected[name])
-    return Check("evidence", f"{len(expected)} files, each the one that was signed")
+    return Check("evidence", f"{count(len(expected), 'file')}, each the one that was signed")
 
 
 def _decision(record: AuditRecord, verdict: VerdictStatement) -> Check:
@@ -160,6 +162,8 @@ def _reports(folder: Path, record: AuditRecord) -> Iterator[Check]:
         if (folder / name).exists():
             _same(name, _read(folder / name), render(record).encode())
             yield Check(name, "what the signed record renders to, byte for byte")
+    for name in check_reports(folder, record):
+        yield Check(name, "what the signed record renders to, byte for byte")
 
 
 def _replay_beside(folder: Path, changeset: Changeset, payload: str, keys: Sequence[VerifyingKey]) -> Iterator[Check]:

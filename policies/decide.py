@@ -8,6 +8,7 @@ from weightgate.policies.budget import judge, missing_verdict
 from weightgate.policies.decision import Decision, RuleOutcome, Verdict
 from weightgate.policies.evidence_check import Evidence, unusable
 from weightgate.policies.policy import FindingRule, Policy, Requirement
+from weightgate.policies.quantity import count
 from weightgate.probes.evidence import SEVERITIES, Finding, ProbeResult
 
 _RANK: dict[Verdict, int] = {"approve": 0, "review": 1, "block": 2}
@@ -51,8 +52,8 @@ def _required(requirement: Requirement, evidence: Evidence) -> RuleOutcome:
         short = sorted((m.n, m.metric) for m in result.measurements if not m.n >= requirement.min_n)
         if not short:
             return RuleOutcome(rule=rule, outcome="pass", verdict="approve", message=_was_measured(result))
-        count, metric = short[0]
-        message = f"{metric} rests on {count} items; the policy asks for {requirement.min_n} or more."
+        fewest, metric = short[0]
+        message = f"{metric} rests on {count(fewest, 'item')}; the policy asks for {requirement.min_n} or more."
         remedy = f"give {probe} at least {requirement.min_n} items"
     verdict = missing_verdict(requirement.on_missing, result)
     if verdict == "approve":
@@ -72,8 +73,7 @@ def _was_measured(result: ProbeResult) -> str:
     if not result.measurements:
         return f"{result.probe} ran to its end."
     fewest = min(m.n for m in result.measurements)
-    plural = "" if len(result.measurements) == 1 else "s"
-    return f"{result.probe} measured {len(result.measurements)} metric{plural} on {fewest:,} items or more."
+    return f"{result.probe} measured {count(len(result.measurements), 'metric')} on {count(fewest, 'item')} or more."
 
 
 def _found(rule: FindingRule, results: Sequence[ProbeResult]) -> RuleOutcome:
@@ -84,7 +84,10 @@ def _found(rule: FindingRule, results: Sequence[ProbeResult]) -> RuleOutcome:
     elif worst_rank >= SEVERITIES.index(rule.review_at):
         verdict = "review"
     else:
-        said = f"None of {len(found)} findings reaches" if found else "No findings: none to reach"
+        several = (
+            "The one finding does not reach" if len(found) == 1 else f"None of {count(len(found), 'finding')} reaches"
+        )
+        said = several if found else "No findings: none to reach"
         return RuleOutcome(
             rule="findings", outcome="pass", verdict="approve", message=f"{said} severity {rule.review_at}."
         )

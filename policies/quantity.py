@@ -55,6 +55,11 @@ def power(value: float) -> str:
     return "under 1 %" if value < 0.01 else "over 99 %" if value > 0.99 else f"{100 * value:.0f} %"
 
 
+def count(number: int, noun: str) -> str:
+    """How many of something, also where it is one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def e_value(logarithm: float) -> str:
     """An e-value from its natural logarithm: how many times the stake a bet against the hypothesis has won."""
     return f"e = {math.exp(logarithm):.3g}" if abs(logarithm) < 14 else f"e = 1e{logarithm / math.log(10):+.0f}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from weightgate.policies.decision import RuleOutcome, Verdict
-from weightgate.policies.quantity import signed, unit_name
+from weightgate.policies.quantity import count, signed, unit_name
 from weightgate.reports import summary
 from weightgate.reports.kind_words import kind_lines, kind_title
 from weightgate.reports.record import AuditRecord
@@ -47,7 +47,7 @@ def words(text: str, limit: int = 300) -> str:
     numbers, addresses and emoji names in the finished text, from finding any.
     """
     joined = _LINKED.sub(_JOINER, inline(text, limit))
-    if joined[:1] in _STARTS:
+    if joined.lstrip()[:1] in _STARTS:
         joined = _JOINER + joined  # at the start of a line it would begin a list or a heading
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", joined)
 
@@ -101,7 +101,10 @@ def _advice(concerns: tuple[RuleOutcome, ...]) -> list[str]:
 
 def _held_title(held: tuple[RuleOutcome, ...]) -> str:
     excused = sum(rule.outcome == "missing" for rule in held)
-    return f"{len(held) - excused} rules hold" + (f", {excused} excused" if excused else "")
+    holding = len(held) - excused
+    return f"{count(holding, 'rule')} {'hold' if holding != 1 else 'holds'}" + (
+        f", {excused} excused" if excused else ""
+    )
 
 
 def _findings(record: AuditRecord) -> Iterable[str]:

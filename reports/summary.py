@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightgate.policies.decision import RuleOutcome, Verdict
-from weightgate.policies.quantity import amount, interval, power, signed
+from weightgate.policies.quantity import amount, count, interval, power, signed
 from weightgate.probes.evidence import SEVERITIES, Finding, Item, Measurement
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.visible import brief
@@ -91,12 +91,12 @@ def reason(record: AuditRecord) -> str:
     if not open_rules:
         excused = sum(rule.outcome == "missing" for rule in rules)
         aside = (
-            f" {_count(excused, 'rule')} about evidence that was not supplied {_was(excused)} excused."
+            f" {count(excused, 'rule')} about evidence that was not supplied {_was(excused)} excused."
             if excused
             else ""
         )
         return (
-            f"{_count(len(rules) - excused, 'rule')} of policy {policy} "
+            f"{count(len(rules) - excused, 'rule')} of policy {policy} "
             f"{'hold' if len(rules) - excused != 1 else 'holds'}: every probe it requires was measured, every interval "
             f"lies inside its limit, and no finding reaches severity {record.policy.findings.review_at}.{aside}"
         )
@@ -105,7 +105,7 @@ def reason(record: AuditRecord) -> str:
     named = "; ".join(_in_brief(record, rule) for rule in worst[:_NAMED])
     more = f"; and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
     rest = sum(rule.verdict != record.decision.verdict for rule in open_rules)
-    aside = f" {_count(rest, 'further rule')} {'ask' if rest != 1 else 'asks'} for review." if rest else ""
+    aside = f" {count(rest, 'further rule')} {'ask' if rest != 1 else 'asks'} for review." if rest else ""
     if record.decision.verdict == "block":
         opening = f"Policy {policy} does not allow this update"
     else:
@@ -155,10 +155,6 @@ def _follows(rule: RuleOutcome, others: Sequence[RuleOutcome]) -> bool:
     """A budget that was not measured because its required probe was not."""
     probe = (rule.metric or "").partition("/")[0]
     return rule.outcome == "missing" and any(other.rule == f"require: {probe}" for other in others)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _was(number: int) -> str:

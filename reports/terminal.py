@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from weightgate.policies.decision import Verdict
-from weightgate.policies.quantity import MINUS, signed, unit_name
+from weightgate.policies.quantity import MINUS, count, signed, unit_name
 from weightgate.reports import summary
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.visible import brief
@@ -38,10 +38,12 @@ def render_terminal(record: AuditRecord, console: Console) -> None:
         console.print(_concerns(record, console))
     console.print()
     excused = sum(rule.outcome == "missing" for rule in held)
-    counts = [f"{len(held) - excused} of {len(record.decision.rules)} rules hold"]
+    rules, findings = len(record.decision.rules), len(summary.findings(record))
+    counts = [f"{len(held) - excused} of {count(rules, 'rule')} {'hold' if rules != 1 else 'holds'}"]
     counts += [f"{excused} excused"] if excused else []
-    counts.append(f"{sum(r.status == 'measured' for r in record.results)} of {len(record.results)} probes measured")
-    counts.append(f"{len(summary.findings(record))} findings")
+    measured = sum(result.status == "measured" for result in record.results)
+    counts.append(f"{measured} of {count(len(record.results), 'probe')} measured")
+    counts.append(count(findings, "finding"))
     counts.append(f"policy {brief(record.policy.name, 20)} v{record.policy.version}")
     counts += [f"attempt {record.attempt.number} of this child"] if record.attempt else []
     console.print(say(" · ".join(counts), "dim"))

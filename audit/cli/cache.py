@@ -9,6 +9,7 @@ import typer
 
 from weightgate.audit.cli import console
 from weightgate.lineage.errors import InputError, IntegrityError
+from weightgate.policies.quantity import count
 
 if TYPE_CHECKING:
     from weightgate.probes.engine.cache import Holding
@@ -40,7 +41,7 @@ def ls() -> None:
         return
     if not console.SETTINGS.quiet and held:
         console.out().print(_table(held))
-    typer.echo(f"{stats.entries} answers, {size_text(stats.bytes)} in {console.printable(str(cache.folder))}")
+    typer.echo(f"{count(stats.entries, 'answer')}, {size_text(stats.bytes)} in {console.printable(str(cache.folder))}")
 
 
 def gc(
@@ -61,7 +62,7 @@ def gc(
     if console.SETTINGS.json:
         console.emit({"deleted": gone, "entries": left.entries, "bytes": left.bytes})
     else:
-        typer.echo(f"deleted {gone} answers; {left.entries} left, {size_text(left.bytes)}")
+        typer.echo(f"deleted {count(gone, 'answer')}; {left.entries} left, {size_text(left.bytes)}")
 
 
 def verify() -> None:
@@ -79,7 +80,7 @@ def verify() -> None:
     if console.SETTINGS.json:
         console.emit({"checked": checked, "damaged": damaged})
     else:
-        typer.echo(f"{checked} answers, all as they were written")
+        typer.echo(f"{count(checked, 'answer')}, all as written")
 
 
 def parse_size(text: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightgate.audit.cli import console
-from weightgate.audit.cli.report import Format, render
+from weightgate.audit.cli.report import formats
+
+if TYPE_CHECKING:
+    from weightgate.reports.record import AuditRecord
 
 EXIT = {"approve": 0, "block": 1, "review": 3}
 
@@ -59,7 +62,14 @@ def gate(
     key: Annotated[Path | None, typer.Option(help="Signing key, PKCS#8 PEM (see keygen).")] = None,
     second_key: Annotated[Path | None, typer.Option(help="Key of another scheme that signs as well.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default weightgate-runs/CHILD-TIME.")] = None,
-    format_: Annotated[Format | None, typer.Option("--format", help="Print the report on stdout too.")] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Reports to add to the run: sarif,junit,… as in weightgate report; a single one is printed.",
+            metavar="LIST",
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of every sampled choice.", min=0)] = 0,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; what does not fit is skipped.", min=0)] = None,
     probes: Annotated[str, typer.Option(help="Comma-separated name patterns, for example 'alignment.*'.")] = "*",
@@ -77,8 +87,10 @@ def gate(
     """
     from weightgate.audit.cli.live import progress
     from weightgate.audit.gate import gate as run_gate
+    from weightgate.audit.report_files import write_reports
     from weightgate.lineage.history.ledger import find_ledger
 
+    wanted = formats(format_)
     with progress() as say:
         record, folder = run_gate(
             parent,
@@ -106,15 +118,22 @@ def gate(
             early_stop=early_stop,
             progress=say,
         )
+    files = write_reports(folder, record, wanted)
+    _show(record, folder, wanted, files)
+    raise typer.Exit(0 if advisory else EXIT[record.decision.verdict])
+
+
+def _show(record: AuditRecord, folder: Path, wanted: tuple[str, ...], files: tuple[Path, ...]) -> None:
+    from weightgate.reports.formats import render
     from weightgate.reports.terminal import render_terminal
 
-    if console.SETTINGS.json or format_ == "json":
+    if console.SETTINGS.json or wanted == ("json",):
         console.emit(record.model_dump(mode="json") | {"run": str(folder)})
-    elif format_:
-        typer.echo(render(record, format_), nl=False)
+    elif len(wanted) == 1:
+        typer.echo(render(record, wanted[0]), nl=False)
     elif console.SETTINGS.quiet:
         typer.echo(f"{record.decision.verdict} {folder}")
     else:
         render_terminal(record, console.out())
-        console.out().print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
-    raise typer.Exit(0 if advisory else EXIT[record.decision.verdict])
+        for path in (folder / "report.html", *files):
+            console.out().print(f"Report: {path}", soft_wrap=True, markup=False)

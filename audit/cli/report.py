@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from weightgate.audit.cli.diff import write
 from weightgate.lineage.errors import InputError
 
-if TYPE_CHECKING:
-    from weightgate.reports.record import AuditRecord
-
-Format = Literal["html", "md", "json"]
+Format = Literal["html", "md", "json", "sarif", "junit", "gitlab"]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +25,11 @@ def report(
     format_: Annotated[Format, typer.Option("--format", help="How to show it.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
 ) -> None:
-    """Render the record of a run as HTML, Markdown or JSON. It reads the record only: verify checks signatures."""
+    """Render the record of a run in another format. It reads the record only: verify checks signatures.
+
+    For people: html, md. For CI: sarif, junit, gitlab.
+    """
+    from weightgate.reports.formats import render
     from weightgate.reports.json_report import read_record
 
     path = run / "record.json" if run.is_dir() else run
@@ -40,14 +42,17 @@ def report(
     write(render(read_record(raw), format_), out)
 
 
-def render(record: AuditRecord, name: Format) -> str:
-    """The record in one format."""
-    if name == "html":
-        from weightgate.reports.html import render_html
+def formats(text: str) -> tuple[str, ...]:
+    """The formats in a comma-separated list, each once.
 
-        return render_html(record)
-    if name == "md":
-        from weightgate.reports.markdown import render_markdown
-
-        return render_markdown(record)
-    return record.model_dump_json(indent=2) + "\n"
+    Raises:
+        InputError: there is no format of that name.
+    """
+    known = get_args(Format)
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            guess = f" (did you mean '{close[0]}'?)" if close else ""
+            raise InputError(f"no report format '{name}'{guess}", remedy=f"choose from {', '.join(known)}")
+    return names

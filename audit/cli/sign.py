@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightgate.audit.cli import console
+from weightgate.policies.quantity import count
 
 if TYPE_CHECKING:
     from weightgate.audit.sign import Signing
@@ -69,7 +70,9 @@ def sign(
         return
     if result.note:
         console.warn(result.note)
-    done = "left as it is" if append else f"{len(result.manifest.resources)} files, digest {result.manifest.root}"
+    done = (
+        "left as it is" if append else f"{count(len(result.manifest.resources), 'file')}, digest {result.manifest.root}"
+    )
     typer.echo(console.printable(f"{result.signature}: {done}"))
     for claim in result.claims:
         typer.echo(console.printable(f"claim: {claim.detail}"))

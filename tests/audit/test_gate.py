@@ -224,3 +224,18 @@ def test_no_time_is_no_approval(
     skipped = [r["reason"] for r in said.json["results"] if r["status"] == "skipped"]
     assert said.code == 3
     assert [reason for reason in skipped if "--max-minutes" in reason]
+
+
+def test_more_reports_lie_in_the_run_and_are_verified(runs: Runs, twin: Twin, weightgate: Command) -> None:
+    """`--format` with a list adds reports to the run; verify renders them again, and refuses an edited one."""
+    arguments = ("--data", twin.data["eroded"], "--key", runs.key, "--out", "run", "--format", "md,sarif,junit")
+    said = weightgate("gate", twin.parent, twin.children["eroded"], *arguments)
+    assert said.code == 1, said.err
+    folder = Path("run")
+    assert {path.name for path in (folder / "reports").iterdir()} == {"weightgate.sarif", "junit.xml"}
+    assert "junit.xml" in said.out
+    checks = weightgate("verify", folder, "--public-key", runs.public, "--json")
+    assert {"reports/junit.xml", "reports/weightgate.sarif"} <= {check["name"] for check in checks.json["checks"]}
+    junit = folder / "reports" / "junit.xml"
+    junit.write_text(junit.read_text().replace("<failure", "<skipped").replace("</failure", "</skipped"))
+    assert weightgate("verify", folder, "--public-key", runs.public).code == 4
