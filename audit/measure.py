@@ -1,43 +1,61 @@
-"""Runs the probes one after another: a probe that breaks is evidence that is missing, never a crash of the gate."""
+"""Runs the probes on one plan of requests: a probe that breaks is missing evidence, never a crash of the gate."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 from weightgate.audit.progress import Progress
 from weightgate.lineage.errors import MissingExtraError, WeightgateError
 from weightgate.policies.quantity import count
-from weightgate.probes.engine.errors import TimeBudgetError
+from weightgate.probes.engine.engine import Engine, Usage
+from weightgate.probes.engine.errors import TimeBudgetError, UnsupportedError
 from weightgate.probes.evidence import ControlOutcome, ProbeResult
 from weightgate.probes.probe import Probe, ProbeContext, not_measured
 from weightgate.reports.record import ProbeCost
 
 
 def measure(
-    probes: Sequence[Probe], context: ProbeContext, *, controls: bool, progress: Progress
+    probes: Sequence[Probe], context: ProbeContext, *, controls: bool, progress: Progress, one_plan: bool = True
 ) -> tuple[tuple[ProbeResult, ...], tuple[ProbeCost, ...]]:
-    """Results and costs of all probes, in order. With ``controls`` each must first fire on its planted defect."""
-    results, costs = [], []
-    for probe in probes:
-        progress.step(f"{probe.name}: {probe.title}")
-        started, before = time.monotonic(), context.engine.usage
-        result = _attempt(probe, context)
-        spent = context.engine.usage - before
-        costs.append(
-            ProbeCost(
-                probe=probe.name,
-                seconds=round(time.monotonic() - started, 2),
-                scored_tokens=spent.scored_tokens,
-                cached=spent.cached,
-                requests=spent.requests,
-            )
-        )
+    """Results and costs of all probes, in order. With ``controls`` each must fire on its planted defect.
+
+    With ``one_plan`` what the probes ask for is merged. Otherwise they run one after another, so that a time budget
+    leaves the first of them finished instead of all of them half done; results are the same.
+    """
+
+    def entered(number: int) -> None:
+        progress.step(f"{probes[number].name}: {probes[number].title}")
+
+    def attempt(probe: Probe) -> Callable[[Engine], ProbeResult]:
+        return lambda engine: _attempt(probe, dataclasses.replace(context, engine=engine))
+
+    work = [attempt(probe) for probe in probes]
+    if one_plan:
+        outcomes = context.engine.together(work, entered=entered)
+    else:
+        outcomes = []
+        for number, ask in enumerate(work):
+            entered(number)
+            outcomes += context.engine.together([ask])
+    results = []
+    for probe, (result, _, _) in zip(probes, outcomes, strict=True):
         if controls and result.status == "measured":
             progress.step(f"{probe.name}: positive control")
-            result = result.model_copy(update={"control": _control(probe)})
-        results.append(result)
-    return tuple(results), tuple(costs)
+            results.append(result.model_copy(update={"control": _control(probe)}))
+        else:
+            results.append(result)
+    return tuple(results), tuple(_cost(p, *outcome[1:]) for p, outcome in zip(probes, outcomes, strict=True))
+
+
+def _cost(probe: Probe, spent: Usage, seconds: float) -> ProbeCost:
+    return ProbeCost(
+        probe=probe.name,
+        seconds=round(seconds, 2),
+        scored_tokens=spent.scored_tokens,
+        cached=spent.cached,
+        requests=spent.requests,
+    )
 
 
 def _attempt(probe: Probe, context: ProbeContext) -> ProbeResult:
@@ -45,6 +63,8 @@ def _attempt(probe: Probe, context: ProbeContext) -> ProbeResult:
         return probe.run(context)
     except TimeBudgetError as error:
         return not_measured(probe, "skipped", f"{error}; give it more time with --max-minutes, or --resume")
+    except UnsupportedError as error:
+        return not_measured(probe, "skipped", f"{error}. {error.remedy}".strip())
     except MissingExtraError:
         raise
     except WeightgateError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,14 @@ from weightgate.probes.engine.requests import (
     Side,
 )
 from weightgate.probes.engine.serving import HERE, Serving
+from weightgate.probes.engine.together import Seat, run_together
 
 if TYPE_CHECKING:
     from weightgate.lineage.weights.update import Update
 
 __all__ = ["Engine", "Usage"]
+
+_Result = TypeVar("_Result")
 
 
 class Engine:
@@ -47,9 +51,18 @@ class Engine:
         MissingExtraError: the packages that run models are not installed.
     """
 
-    def __init__(self, update: Update, executor: Answers) -> None:
+    def __init__(
+        self,
+        update: Update,
+        executor: Answers,
+        *,
+        served: Mapping[str, str] = MappingProxyType({}),
+        tokenizer_of: Engine | None = None,
+    ) -> None:
         self._update = update
         self._executor = executor
+        self._served = served
+        self._tokenizer_of = tokenizer_of
 
     @classmethod
     def open(
@@ -78,13 +91,27 @@ class Engine:
         executor = Executor(
             update, numerics, runners, cache=cache, kept=serving.kept, deadline=deadline, progress=progress
         )
-        return cls(update, executor)
+        return cls(update, executor, served=serving.facts)
 
-    def seated(self, answers: Answers) -> Engine:
-        """An engine for the same update whose tasks are put to ``answers``; both share one tokenizer."""
-        other = Engine(self._update, answers)
-        other.__dict__["_renderer"] = self._renderer
-        return other
+    def together(
+        self, work: Sequence[Callable[[Engine], _Result]], *, entered: Callable[[int], None] = lambda _: None
+    ) -> list[tuple[_Result, Usage, float]]:
+        """Run several pieces of code that ask, each with an engine of its own, under one plan.
+
+        They take turns in order; whenever all of them wait, what they wait for is merged and run as one list. Gives
+        the result of each, what it spent, and its seconds. ``entered`` is told when one begins.
+
+        Raises:
+            BaseException: what one of them raised, after all have ended.
+        """
+
+        def seated(ask: Callable[[Engine], _Result]) -> Callable[[Seat], _Result]:
+            return lambda seat: ask(Engine(self._update, seat, served=self._served, tokenizer_of=self))
+
+        if not isinstance(self._executor, Executor):  # already one of several
+            raise TypeError("askers that share a plan cannot make another one of it")
+        outcomes = run_together(self._executor, [seated(ask) for ask in work], entered=entered)
+        return [(result, seat.usage, seat.seconds) for result, seat in outcomes]
 
     @property
     def usage(self) -> Usage:
@@ -93,8 +120,8 @@ class Engine:
 
     @property
     def numerics(self) -> dict[str, str]:
-        """What scores depend on besides weights and tokens: precision, device, library versions, layout of batches."""
-        return dict(self._executor.numerics.facts)
+        """What scores depend on besides weights and tokens: precision, device, versions, layout of batches, servers."""
+        return {**self._executor.numerics.facts, **self._served}
 
     @property
     def special_ids(self) -> frozenset[int]:
@@ -158,4 +185,4 @@ class Engine:
 
     @cached_property
     def _renderer(self) -> Renderer:
-        return Renderer(self._update.parent)
+        return self._tokenizer_of.renderer if self._tokenizer_of else Renderer(self._update.parent)

@@ -168,8 +168,7 @@ class RayRunner:
         update = self._update
         paths = (str(update.parent.path.absolute()), str(update.child.path.absolute()))
         roots = (update.parent_fingerprint.root, update.child_fingerprint.root)
-        here = {name: value for name, value in self._numerics.facts.items() if not name.endswith(" endpoint")}
-        self._workers = [actor.remote(paths, roots, here) for _ in range(max(1, count))]
+        self._workers = [actor.remote(paths, roots, dict(self._numerics.facts)) for _ in range(max(1, count))]
         return self._workers
 
     def _result(self, side: Side, reference: Any) -> list[Done]:

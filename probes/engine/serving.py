@@ -73,8 +73,8 @@ class Serving:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a result depends on beside the numerics of models that run here."""
-        return {f"{side} endpoint": str(endpoint) for side, endpoint in self.endpoints.items()}
+        """What a result depends on beside the numerics of models that run here, for the record."""
+        return {f"{side} endpoint": f"{endpoint}; not proved to serve these weights" for side, endpoint in self.endpoints.items()}
 
     def numerics(self, update: Update) -> Numerics:
         """What answers depend on besides model and task."""
@@ -82,8 +82,8 @@ class Serving:
         if self.backend == "vllm":
             from weightgate.probes.engine.vllm_runner import vllm_numerics
 
-            found = vllm_numerics(found)
-        return Numerics(found.device, found.dtype, {**found.facts, **self.facts})
+            return vllm_numerics(found)
+        return found
 
     def runners(self, update: Update, numerics: Numerics) -> Mapping[Side, Runner]:
         """What runs each side; no model is loaded and nothing is connected to yet.
