@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from weightgate.policies.policy import Policy, resolve
 from weightgate.policies.targets import stopping_targets
 from weightgate.probes.engine.cache import ScoreCache
 from weightgate.probes.engine.engine import Engine
+from weightgate.probes.engine.serving import HERE, Serving
 from weightgate.probes.probe import Probe, ProbeContext
 from weightgate.probes.registry import select
 from weightgate.probes.stopping import Stopping
@@ -74,6 +76,7 @@ def gate(
     resume: bool = False,
     row_index: bool = True,
     early_stop: bool = False,
+    serving: Serving = HERE,
     progress: Progress | None = None,
 ) -> tuple[AuditRecord, Path]:
     """Audit the update from ``parent`` to ``child``; return the signed record and the folder it was written to.
@@ -103,6 +106,7 @@ def gate(
         resume: Continue an unfinished run folder; what was scored is not scored again.
         row_index: Keep the digests of the training rows in the run folder, by which rows are traced.
         early_stop: Let probes that can hand over their items in parts stop where the policy's questions are settled.
+        serving: What runs the models: this process by default.
         progress: Receives the steps.
 
     Raises:
@@ -143,6 +147,7 @@ def gate(
         recipe=made_by,
         claims=said,
         early_stop=early_stop,
+        served=serving.plan,
     )
     labels = names or (update.parent.path.name, update.child.path.name)
     folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
@@ -169,7 +174,7 @@ def gate(
     if row_index and inputs.data is not None and inputs.data.row_set is not None:
         folder.write(index_name(inputs.data.row_set.root.hex()), inputs.data.row_set.to_bytes())
 
-    engine = Engine.open(update, cache=ScoreCache.default(), deadline=deadline, progress=say.advance)
+    engine = Engine.open(update, cache=ScoreCache.default(), deadline=deadline, progress=say.advance, serving=serving)
     stopping = _stopping(update, rules) if early_stop else None
     context = ProbeContext(
         update=update,
@@ -181,8 +186,8 @@ def gate(
         stopping=stopping,
         claims=said,
     )
-    results, costs = measure(chosen, context, controls=controls, progress=say)
-    engine.close()
+    with contextlib.closing(engine):
+        results, costs = measure(chosen, context, controls=controls, progress=say, one_plan=deadline is None)
 
     say.step("Deciding, signing and reporting")
     record = AuditRecord(
@@ -261,6 +266,7 @@ def _plan(
     recipe: Recipe | None,
     early_stop: bool,
     claims: Claims | None,
+    served: Mapping[str, str],
 ) -> dict[str, object]:
     """Everything the result depends on, by digest: what a resumed run must have in common with the first attempt."""
     return plan_of(
@@ -278,6 +284,7 @@ def _plan(
         **({"early_stop": True} if early_stop else {}),
         **({"merge_of": [source.root for source in merge.sources]} if (merge := update.delta.facts.merge) else {}),
         **({"blake3": True} if update.child_fingerprint.tensor_root_blake3 else {}),
+        **served,
     )
 
 

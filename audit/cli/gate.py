@@ -79,6 +79,18 @@ def gate(
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Stop asking where the policy's questions are settled.")
     ] = False,
+    executor: Annotated[
+        str, typer.Option(help="Where models run: local, ray, ray:auto or ray://HOST:PORT.", metavar="WHERE")
+    ] = "local",
+    backend: Annotated[
+        str, typer.Option(help="What runs them: transformers, or vllm.", metavar="WHAT")
+    ] = "transformers",
+    parent_endpoint: Annotated[
+        str | None, typer.Option(help="Where PARENT is served: openai:URL#MODEL.", metavar="SPEC")
+    ] = None,
+    child_endpoint: Annotated[
+        str | None, typer.Option(help="Where CHILD is served: openai:URL#MODEL.", metavar="SPEC")
+    ] = None,
     advisory: Annotated[bool, typer.Option("--advisory", help="Say what the verdict would be, but exit 0.")] = False,
 ) -> None:
     """Audit the update PARENT → CHILD, decide by policy, sign the verdict and write the reports.
@@ -89,6 +101,11 @@ def gate(
     from weightgate.audit.gate import gate as run_gate
     from weightgate.audit.report_files import write_reports
     from weightgate.lineage.history.ledger import find_ledger
+    from weightgate.probes.engine.serving import Serving
+
+    serving = Serving.parse(
+        executor=executor, backend=backend, parent_endpoint=parent_endpoint, child_endpoint=child_endpoint
+    )
 
     wanted = formats(format_)
     with progress() as say:
@@ -116,6 +133,7 @@ def gate(
             resume=resume,
             row_index=row_index,
             early_stop=early_stop,
+            serving=serving,
             progress=say,
         )
     files = write_reports(folder, record, wanted)

@@ -74,7 +74,15 @@ class Serving:
     @property
     def facts(self) -> dict[str, str]:
         """What a result depends on beside the numerics of models that run here, for the record."""
-        return {f"{side} endpoint": f"{endpoint}; not proved to serve these weights" for side, endpoint in self.endpoints.items()}
+        return {
+            f"{side} endpoint": f"{endpoint}; not proved to serve these weights"
+            for side, endpoint in self.endpoints.items()
+        }
+
+    @property
+    def plan(self) -> dict[str, str]:
+        """What a resumed run must have in common with the first attempt; empty for models of transformers."""
+        return self.facts | ({"backend": self.backend} if self.backend != "transformers" else {})
 
     def numerics(self, update: Update) -> Numerics:
         """What answers depend on besides model and task."""
