@@ -215,6 +215,7 @@ class Ledger:
         with locked(self.folder):
             self._held = True
             try:
+                self._check_links()
                 self._recover()
                 self._load()
                 yield
@@ -262,6 +263,12 @@ class Ledger:
         self._recover()
         self._load()
         return self.entries[-1]
+
+    def _check_links(self) -> None:
+        """Opening a ledger may write in it, and must not write where a link in someone else's repository leads."""
+        for path in self.folder.rglob("*"):
+            if path.is_symlink():
+                raise IntegrityError(f"{path} is a link", remedy=_REMEDY)
 
     def _recover(self) -> None:
         """Bring to its end, or undo, what a stopped writer began; the log says which."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from weightgate.lineage.errors import InputError, IntegrityError, WeightgateErro
 from weightgate.lineage.history.documents import Admit, Genesis, Revoke, Rollback, read_document, signed
 from weightgate.lineage.history.layout import FOLDER, PENDING, config_bytes, key_file
 from weightgate.lineage.history.ledger import Ledger, find_ledger
-from weightgate.lineage.signing.keys import SigningKey, generate
+from weightgate.lineage.signing.keys import SigningKey, generate, load_private
 
 NOW = "2026-01-02T03:04:05Z"
 MODEL = ModelVersion(name="v1", root="1" * 64, tensor_root="2" * 64, parameters=5)
@@ -176,3 +177,41 @@ def test_links_do_not_lead_out(tmp_path: Path, key: SigningKey, make: Callable[[
     path.symlink_to(tmp_path / "genesis.json")
     with pytest.raises(IntegrityError, match="is a link"):
         Ledger.open(tmp_path)
+
+
+def test_a_hostile_ledger_does_not_write_outside_itself(
+    tmp_path: Path, key: SigningKey, make: Callable[[], Ledger]
+) -> None:
+    """A folder that is a link, with an unfinished write staged for it: opening neither follows nor finishes it."""
+    ledger = make()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (ledger.folder / "events").symlink_to(outside)
+    (ledger.folder / PENDING / "events").mkdir(parents=True)
+    (ledger.folder / PENDING / "events" / "planted").write_bytes(b"planted")
+    (ledger.folder / PENDING / ".entry").write_bytes(ledger.log.entries()[0])
+    with pytest.raises(IntegrityError, match="is a link"):
+        Ledger.open(tmp_path)
+    assert not list(outside.iterdir())
+
+
+def _add(folder: Path, key: Path, writer: int) -> None:
+    signer = load_private(key)
+    ledger = Ledger.open(folder)
+    for at in range(6):
+        with ledger.writing():
+            ledger.append("rollback", rollback(signer, f"{writer}: {at}, of {len(ledger.entries)}"), signer)
+
+
+def test_two_writers_see_what_the_other_wrote(tmp_path: Path, make: Callable[[], Ledger]) -> None:
+    """What is computed from the contents while writing holds for the log: no two documents count the same."""
+    make()
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_add, args=(tmp_path, tmp_path / "key.pem", n)) for n in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    reasons = [found.reason for found in Ledger.open(tmp_path).of(Rollback).values()]
+    assert [int(reason.split()[-1]) for reason in reasons] == list(range(1, 13))
