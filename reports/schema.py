@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from weightgate.lineage.changeset import Changeset
+from weightgate.lineage.replay import Replay
 from weightgate.lineage.trust.approval import Approval
 from weightgate.lineage.trust.document import RootDocument
 from weightgate.policies.policy import Policy
@@ -20,6 +21,7 @@ _DOCUMENTS: dict[str, type[BaseModel]] = {
     "approval": Approval,
     "audit-record": AuditRecord,
     "changeset": Changeset,
+    "replay": Replay,
     "policy": Policy,
     "trust-root": RootDocument,
 }
