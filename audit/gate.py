@@ -77,6 +77,7 @@ def gate(
     row_index: bool = True,
     early_stop: bool = False,
     serving: Serving = HERE,
+    noise_floor: bool = False,
     progress: Progress | None = None,
 ) -> tuple[AuditRecord, Path]:
     """Audit the update from ``parent`` to ``child``; return the signed record and the folder it was written to.
@@ -107,6 +108,7 @@ def gate(
         row_index: Keep the digests of the training rows in the run folder, by which rows are traced.
         early_stop: Let probes that can hand over their items in parts stop where the policy's questions are settled.
         serving: What runs the models: this process by default.
+        noise_floor: Measure the parent against itself as well; limits below what is found are not judged.
         progress: Receives the steps.
 
     Raises:
@@ -148,6 +150,7 @@ def gate(
         claims=said,
         early_stop=early_stop,
         served=serving.plan,
+        noise_floor=noise_floor,
     )
     labels = names or (update.parent.path.name, update.child.path.name)
     folder = RunFolder.create(out, plan=plan, name=labels[1], now=now, resume=resume)
@@ -187,7 +190,9 @@ def gate(
         claims=said,
     )
     with contextlib.closing(engine):
-        results, costs = measure(chosen, context, controls=controls, progress=say, one_plan=deadline is None)
+        results, costs = measure(
+            chosen, context, controls=controls, progress=say, one_plan=deadline is None, noise=noise_floor
+        )
 
     say.step("Deciding, signing and reporting")
     record = AuditRecord(
@@ -265,6 +270,7 @@ def _plan(
     link: str | None,
     recipe: Recipe | None,
     early_stop: bool,
+    noise_floor: bool,
     claims: Claims | None,
     served: Mapping[str, str],
 ) -> dict[str, object]:
@@ -282,6 +288,7 @@ def _plan(
         claims=digest(claims) if claims else "",
         tool=weightgate.__version__,
         **({"early_stop": True} if early_stop else {}),
+        **({"noise_floor": True} if noise_floor else {}),
         **({"merge_of": [source.root for source in merge.sources]} if (merge := update.delta.facts.merge) else {}),
         **({"blake3": True} if update.child_fingerprint.tensor_root_blake3 else {}),
         **served,

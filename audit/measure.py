@@ -8,20 +8,29 @@ from collections.abc import Callable, Sequence
 from weightgate.audit.progress import Progress
 from weightgate.lineage.errors import MissingExtraError, WeightgateError
 from weightgate.policies.quantity import count
+from weightgate.probes.engine.cache import ScoreCache
 from weightgate.probes.engine.engine import Engine, Usage
 from weightgate.probes.engine.errors import TimeBudgetError, UnsupportedError
 from weightgate.probes.evidence import ControlOutcome, ProbeResult
+from weightgate.probes.noise import noise_floor, with_floor
 from weightgate.probes.probe import Probe, ProbeContext, not_measured
 from weightgate.reports.record import ProbeCost
 
 
 def measure(
-    probes: Sequence[Probe], context: ProbeContext, *, controls: bool, progress: Progress, one_plan: bool = True
+    probes: Sequence[Probe],
+    context: ProbeContext,
+    *,
+    controls: bool,
+    progress: Progress,
+    one_plan: bool = True,
+    noise: bool = False,
 ) -> tuple[tuple[ProbeResult, ...], tuple[ProbeCost, ...]]:
     """Results and costs of all probes, in order. With ``controls`` each must fire on its planted defect.
 
     With ``one_plan`` what the probes ask for is merged. Otherwise they run one after another, so that a time budget
-    leaves the first of them finished instead of all of them half done; results are the same.
+    leaves the first of them finished instead of all of them half done; results are the same. With ``noise`` every probe
+    that needs nothing but the models is also run on the parent against itself.
     """
 
     def entered(number: int) -> None:
@@ -39,7 +48,11 @@ def measure(
             entered(number)
             outcomes += context.engine.together([ask])
     results = []
-    for probe, (result, _, _) in zip(probes, outcomes, strict=True):
+    for probe, (measured, _, _) in zip(probes, outcomes, strict=True):
+        result = measured
+        if noise and result.status == "measured" and probe.needs == ("model",):
+            progress.step(f"{probe.name}: the parent against itself")
+            result = _with_noise_floor(probe, context, result)
         if controls and result.status == "measured":
             progress.step(f"{probe.name}: positive control")
             results.append(result.model_copy(update={"control": _control(probe)}))
@@ -71,6 +84,13 @@ def _attempt(probe: Probe, context: ProbeContext) -> ProbeResult:
         return not_measured(probe, "failed", f"{error} {error.remedy}".strip())
     except Exception as error:  # noqa: BLE001 - a probe may be third-party code: its crash is a failed probe, which blocks approval
         return not_measured(probe, "failed", f"{type(error).__name__}: {error}")
+
+
+def _with_noise_floor(probe: Probe, context: ProbeContext, result: ProbeResult) -> ProbeResult:
+    try:
+        return with_floor(result, noise_floor(probe, context, ScoreCache.default()))
+    except Exception as error:  # noqa: BLE001 - a floor that was asked for and is not known leaves the probe unmeasured
+        return not_measured(probe, "failed", f"its noise floor could not be measured: {type(error).__name__}: {error}")
 
 
 def _control(probe: Probe) -> ControlOutcome:

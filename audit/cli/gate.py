@@ -91,6 +91,9 @@ def gate(
     child_endpoint: Annotated[
         str | None, typer.Option(help="Where CHILD is served: openai:URL#MODEL.", metavar="SPEC")
     ] = None,
+    noise_floor: Annotated[
+        bool, typer.Option("--noise-floor", help="Measure the parent against itself as well.")
+    ] = False,
     advisory: Annotated[bool, typer.Option("--advisory", help="Say what the verdict would be, but exit 0.")] = False,
 ) -> None:
     """Audit the update PARENT → CHILD, decide by policy, sign the verdict and write the reports.
@@ -134,6 +137,7 @@ def gate(
             row_index=row_index,
             early_stop=early_stop,
             serving=serving,
+            noise_floor=noise_floor,
             progress=say,
         )
     files = write_reports(folder, record, wanted)

@@ -40,7 +40,7 @@ class Backend:
         with torch.inference_mode(), self._run_errors():
             self._head = _separate_head(model, self._device)
         self._trunk = model.base_model if self._head else model
-        self.layout = self._choose_layout(LAYOUTS[numerics.device])
+        self.layout = self._choose_layout(numerics.layout or LAYOUTS[numerics.device])
         self.shareable = numerics.device == "cpu" and not _remembers(model.config.get_text_config())
         """Whether several batches can run beside each other."""
         self._accepts = frozenset(inspect.signature(self._trunk.forward).parameters)

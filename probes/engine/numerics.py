@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightgate.lineage.errors import InputError
-from weightgate.probes.engine.plan import LAYOUTS
+from weightgate.probes.engine.plan import LAYOUTS, Layout
 
 ENGINE = "2"
 """Raised where the engine's answers to equal requests change, so that none kept from before is taken for a new one."""
@@ -37,6 +37,8 @@ class Numerics:
     device: Device
     dtype: str
     facts: Mapping[str, str]
+    layout: Layout | None = None
+    """Batches other than the device's usual ones; ``facts`` must say so."""
 
 
 def find_numerics(config: Mapping[str, Any]) -> Numerics:
