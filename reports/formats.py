@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from weightgate.reports.attestation import render_test_result, render_vsa
+from weightgate.reports.cyclonedx import render_cyclonedx, render_cyclonedx_17
 from weightgate.reports.gitlab import render_gitlab
 from weightgate.reports.html import render_html
 from weightgate.reports.interchange import as_json
 from weightgate.reports.json_report import record_bytes
 from weightgate.reports.junit import render_junit
 from weightgate.reports.markdown import render_markdown
+from weightgate.reports.model_card import render_model_card
+from weightgate.reports.oscal import render_oscal
 from weightgate.reports.record import AuditRecord
 from weightgate.reports.sarif import render_sarif
 
@@ -38,6 +42,12 @@ FORMATS: dict[str, Rendering] = {
     "sarif": Rendering("weightgate.sarif", render_sarif),
     "junit": Rendering("junit.xml", render_junit),
     "gitlab": Rendering("gl-code-quality-report.json", render_gitlab),
+    "cyclonedx": Rendering("bom.cdx.json", render_cyclonedx),
+    "cyclonedx-1.7": Rendering("bom-1.7.cdx.json", render_cyclonedx_17),
+    "oscal": Rendering("oscal-assessment-results.json", render_oscal),
+    "vsa": Rendering("vsa.intoto.json", render_vsa),
+    "test-result": Rendering("test-result.intoto.json", render_test_result),
+    "modelcard": Rendering("model-card.md", render_model_card),
 }
 
 

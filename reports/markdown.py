@@ -16,6 +16,7 @@ MARKER = "<!-- weightgate -->"
 """First line of the comment: by it a later run finds the comment and updates it in place."""
 MAX_BYTES = 65_536
 """A comment on GitHub holds 65,536 characters; bytes are counted, so that it holds whatever counts as a character."""
+MOST_HEAD = 48_000
 MOST_ROWS, MOST_EXAMPLES, MOST_FINDINGS, MOST_TENSORS = 60, 6, 20, 15
 
 _ALERTS: dict[Verdict, str] = {"approve": "TIP", "block": "CAUTION", "review": "WARNING"}
@@ -29,7 +30,6 @@ _LINKED = re.compile(r"(?<=[@#:])(?=\S)|(?<=\bwww)(?=\.)|(?<=\bGH)(?=-)", re.IGN
 def render_markdown(record: AuditRecord) -> str:
     """The report as GitHub-flavoured Markdown, at most `MAX_BYTES` bytes; what did not fit is named at the end."""
     concerns, held = summary.concerns(record), summary.held(record)
-    head = [MARKER, *_verdict(record), "", *_table(record, concerns), *_advice(concerns)]
     folds: list[tuple[str, Callable[[], Iterable[str]]]] = [
         (_held_title(held), lambda: _table(record, held)),
         (f"Findings ({len(summary.findings(record))})", lambda: _findings(record)),
@@ -37,7 +37,21 @@ def render_markdown(record: AuditRecord) -> str:
         ("The update", lambda: _update(record)),
         ("What the probes cannot see", lambda: _limits(record)),
     ]
-    return _fit("\n".join(head), [(title, "\n".join(lines())) for title, lines in folds], "\n".join(_foot(record)))
+    return _fit(
+        _head(record, concerns), [(title, "\n".join(lines())) for title, lines in folds], "\n".join(_foot(record))
+    )
+
+
+def _head(record: AuditRecord, concerns: tuple[RuleOutcome, ...]) -> str:
+    """What is never folded or left out: fewer rows where texts are so long that it would fill the comment alone."""
+    heads = (
+        "\n".join([MARKER, *_verdict(record), "", *_table(record, concerns, rows), *_advice(concerns)])
+        for rows in (MOST_ROWS, 25, 10, 4)
+    )
+    head = next(heads)
+    while _size(head) > MOST_HEAD and (shorter := next(heads, "")):
+        head = shorter
+    return head
 
 
 def words(text: str, limit: int = 300) -> str:
@@ -76,12 +90,12 @@ def _verdict(record: AuditRecord) -> list[str]:
     ]
 
 
-def _table(record: AuditRecord, rules: tuple[RuleOutcome, ...]) -> list[str]:
+def _table(record: AuditRecord, rules: tuple[RuleOutcome, ...], most: int = MOST_ROWS) -> list[str]:
     if not rules:
         return []
     measured = summary.measurements(record)
     lines = ["| | rule | change [interval] | limit |", "|---|---|---|---|"]
-    for rule in rules[:MOST_ROWS]:
+    for rule in rules[:most]:
         word, m = summary.outcome_word(rule), measured.get(rule.metric or "")
         seen, limit = words(rule.message, 240), ""
         if m is not None and rule.effect is not None:
@@ -89,8 +103,8 @@ def _table(record: AuditRecord, rules: tuple[RuleOutcome, ...]) -> list[str]:
             limit = "" if rule.limit is None else signed(rule.limit, m.unit)
         cells = (f"{_MARKS[word]} {word.lower()}", words(summary.title(rule, m), 120), seen, limit)
         lines.append(f"| {' | '.join(cells)} |")
-    if len(rules) > MOST_ROWS:
-        lines.append(f"| | {len(rules) - MOST_ROWS} more in record.json | | |")
+    if len(rules) > most:
+        lines.append(f"| | {len(rules) - most} more in record.json | | |")
     return [*lines, ""]
 
 

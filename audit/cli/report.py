@@ -11,7 +11,20 @@ import typer
 from weightgate.audit.cli.diff import write
 from weightgate.lineage.errors import InputError
 
-Format = Literal["html", "md", "json", "sarif", "junit", "gitlab"]
+Format = Literal[
+    "html",
+    "md",
+    "json",
+    "sarif",
+    "junit",
+    "gitlab",
+    "cyclonedx",
+    "cyclonedx-1.7",
+    "oscal",
+    "vsa",
+    "test-result",
+    "modelcard",
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +40,8 @@ def report(
 ) -> None:
     """Render the record of a run in another format. It reads the record only: verify checks signatures.
 
-    For people: html, md. For CI: sarif, junit, gitlab.
+    For people: html, md, modelcard (Hugging Face). For CI: sarif, junit, gitlab. For supply chain and governance
+    tools: cyclonedx, oscal, vsa (SLSA), test-result (in-toto). docs/reports.md has the details.
     """
     from weightgate.reports.formats import render
     from weightgate.reports.json_report import read_record

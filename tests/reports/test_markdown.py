@@ -127,3 +127,39 @@ def test_any_text_stays_in_its_fence(text: str) -> None:
         "paragraph_open",
         "paragraph_close",
     ]
+
+
+@given(
+    text=st.text(min_size=1, max_size=3) | st.sampled_from(["|", "\U000e0041", "*", "@a", "\N{GRINNING FACE}", "\x1b"]),
+    rules=st.integers(0, 300),
+)
+@settings(max_examples=25)
+def test_no_record_is_too_long_for_a_comment(records, text: str, rules: int) -> None:
+    """However many rules, findings and tensors, and however long every text: marker, verdict, footer, and it fits."""
+    record, long = records["block"], text * 800
+    rule = next(rule for rule in record.decision.rules if rule.effect is not None)
+    changed = {"message": long, "remedy": long, "verdict": "block", "outcome": "fail"}
+    many = tuple(rule.model_copy(update=changed | {"remedy": f"{i} {long}"}) for i in range(rules))
+    results = tuple(
+        result.model_copy(
+            update={
+                "limits": (long,) * 20,
+                "measurements": tuple(m.model_copy(update={"title": long, "unit": long}) for m in result.measurements),
+            }
+        )
+        for result in record.results
+    )
+    shown = render_markdown(
+        record.model_copy(
+            update={
+                "results": results,
+                "tool": long,
+                "decision": record.decision.model_copy(update={"rules": (*record.decision.rules, *many)}),
+                "policy": record.policy.model_copy(update={"name": long}),
+                "changeset": record.changeset.model_copy(update={"intent": long}),
+            }
+        )
+    )
+    assert len(shown.encode()) <= MAX_BYTES
+    assert shown.startswith(f"{MARKER}\n> [!CAUTION]\n")
+    assert "signed by" in shown.rstrip().splitlines()[-1]
