@@ -40,8 +40,9 @@ def report(
 ) -> None:
     """Render the record of a run in another format. It reads the record only: verify checks signatures.
 
-    For people: html, md, modelcard (Hugging Face). For CI: sarif, junit, gitlab. For supply chain and governance
-    tools: cyclonedx, oscal, vsa (SLSA), test-result (in-toto). docs/reports.md has the details.
+    For people: html, md, modelcard. For CI: sarif, junit, gitlab.
+
+    For supply chain and governance: cyclonedx, oscal, vsa, test-result.
     """
     from weightgate.reports.formats import render
     from weightgate.reports.json_report import read_record
