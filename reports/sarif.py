@@ -189,7 +189,9 @@ def _finding_id(finding: Finding) -> str:
 def _pascal(name: str) -> str:
     parts = re.split("[^A-Za-z0-9]+", name)
     joined = "".join(part[:1].upper() + part[1:] for part in parts)[:200]
-    return joined if joined[:1].isalpha() else f"Rule{joined}"
+    if not joined[:1].isalpha():
+        return f"Rule{joined}"
+    return joined if joined.lower() != name.lower() else f"{joined}Rule"  # SARIF wants a name to add to the identifier
 
 
 def _plain(text: str) -> str:

@@ -48,6 +48,7 @@ def test_sarif_has_what_code_scanning_asks_for(record: AuditRecord) -> None:
     assert len({rule["id"] for rule in rules}) == len(rules)
     for rule in rules:
         assert re.fullmatch("[A-Z][A-Za-z0-9]*", rule["name"])
+        assert rule["name"].lower() != rule["id"].lower()
         for key in ("shortDescription", "fullDescription", "help"):
             assert 0 < len(rule[key]["text"]) <= 1024
         assert len(rule["properties"]["tags"]) <= 10
