@@ -1,7 +1,10 @@
 """What the scoring engine costs: against lm-eval's own model, against bare forward passes, and the second time.
 
     python -m benchmarks.engine questions --parent MODEL
-    python -m benchmarks.engine audits --parent MODEL --first CHILD --second CHILD --data ROWS --held-out ROWS
+    python -m benchmarks.engine audits --parent MODEL --first CHILD --second CHILD
+
+Options of the gate may follow after --. A child's training and held-out rows are data.jsonl and heldout.jsonl beside its
+folder. The twin that controls run on is made first, or copied from --twin (the folder twin of a cache).
 
 Everything is the CPU time of the process on one thread, so that what else the machine does matters little.
 `questions` asks lm-eval's HFLM and the engine the same questions with answers of several tokens, in blocks by turns.
@@ -14,28 +17,33 @@ import argparse
 import ast
 import json
 import os
+import random
+import shutil
 import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import MEASUREMENTS, write
 
-BLOCK = 50
+BLOCKS = 4
 OPTIONS = 4
-_WORDS, _ENDING = (24, 56), 8
+_WORDS, _ENDING = (32, 90), 4
+_NOT_LIBRARY = {"site-packages", "test", "idlelib", "lib2to3"}
 _CALLS = ("hidden", "layers", "logprobs", "begin", "extend", "follow")
 
 
 def questions(count: int) -> list[tuple[str, list[str]]]:
     """Paragraphs of the standard library's documentation, each with its own next words and those of three others."""
     texts = []
-    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+    library = Path(sysconfig.get_paths()["stdlib"])
+    files = [*library.glob("*.py"), *(file for file in library.glob("*/*.py") if file.parent.name not in _NOT_LIBRARY)]
+    for file in sorted(files):
         for node in ast.walk(ast.parse(file.read_bytes())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
                 words = said.split()
@@ -44,6 +52,7 @@ def questions(count: int) -> list[tuple[str, list[str]]]:
     step = len(texts) // count
     if not step:
         raise SystemExit(f"only {len(texts)} paragraphs")
+    random.Random(0).shuffle(texts)
     endings = [" " + " ".join(words[-_ENDING:]) for words in texts]
     chosen = range(0, count * step, step)
     return [
@@ -83,9 +92,10 @@ def against_lm_eval(parent: Path, count: int) -> dict[str, Any]:
         ask(name, asked[:2])  # loads, and fills what is filled once
     seconds: dict[str, list[float]] = {name: [] for name in models}
     values: dict[str, list[float]] = {name: [] for name in models}
-    for number, start in enumerate(range(0, count, BLOCK)):
+    size = -(-count // BLOCKS)
+    for number, start in enumerate(range(0, count, size)):
         for name in list(models)[:: 1 if number % 2 else -1]:
-            block, spent = ask(name, asked[start : start + BLOCK])
+            block, spent = ask(name, asked[start : start + size])
             values[name] += block
             seconds[name].append(spent)
     margins = [_margin(values["HFLM"][at : at + OPTIONS], values["engine"][at : at + OPTIONS])
@@ -97,6 +107,7 @@ def against_lm_eval(parent: Path, count: int) -> dict[str, Any]:
         "questions": {
             "items": count,
             "dtype": dtype,
+            "words": f"questions of up to {_WORDS[1]}, answers of {_ENDING}; {OPTIONS} answers each",
             "seconds": {name: round(sum(spent), 1) for name, spent in seconds.items()},
             "ratio_by_block": [round(min(ratios), 2), round(statistics.median(ratios), 2), round(max(ratios), 2)],
             "same_answer": count - len(other),
@@ -117,10 +128,8 @@ def _margin(theirs: Sequence[float], ours: Sequence[float]) -> float | None:
 def one_audit(arguments: Sequence[str], out: Path) -> dict[str, float]:
     """Run one gate in this process; CPU seconds of all of it and of the calls that run a model."""
     from weightgate.probes.engine import backend, loading
-    from weightgate.probes.twin.models import build
 
-    build()  # made once for a machine, not for an audit
-    started, forward, calls = time.process_time(), 0.0, 0
+    forward, calls = 0.0, 0
 
     def timed(call: Any) -> Any:
         def run(*given: Any, **named: Any) -> Any:
@@ -151,9 +160,8 @@ def one_audit(arguments: Sequence[str], out: Path) -> dict[str, float]:
 
     app([*arguments, "--out", str(out), "--advisory"], standalone_mode=False)
     record = json.loads((out / "record.json").read_bytes())
-    total = time.process_time() - started
     return {
-        "total": total,
+        "total": time.process_time(),
         "forward": forward,
         "loading": loads[0],
         "calls": calls,
@@ -167,6 +175,11 @@ def audits(given: argparse.Namespace) -> dict[str, Any]:
     """Two audits of one parent with one cache."""
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
+        environment = os.environ | {"WEIGHTGATE_CACHE": f"{scratch}/cache", "XDG_CONFIG_HOME": f"{scratch}/config"}
+        made_once = "from weightgate.probes.twin.models import build; build()"  # for a machine, not for an audit
+        if given.twin:
+            shutil.copytree(given.twin, Path(scratch) / "cache" / "twin")
+        subprocess.run([sys.executable, "-c", made_once], check=True, env=environment)
         for name, child in (("first", given.first), ("second", given.second)):
             options = [
                 option
@@ -176,7 +189,6 @@ def audits(given: argparse.Namespace) -> dict[str, Any]:
             ]
             gate = ["gate", str(given.parent), str(child), "--quiet", *options, *given.gate]
             command = [sys.executable, "-m", "benchmarks.engine", "one", "--out", f"{scratch}/{name}", "--", *gate]
-            environment = os.environ | {"WEIGHTGATE_CACHE": f"{scratch}/cache", "XDG_CONFIG_HOME": f"{scratch}/config"}
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
             rows.append({"audit": name, **json.loads(done.stdout.splitlines()[-1])})
             print(rows[-1], file=sys.stderr)
@@ -209,19 +221,20 @@ def _tables(figures: dict[str, Any]) -> dict[str, Any]:
     return {**figures, "tables": tables}
 
 
-def _arguments() -> Iterator[argparse.ArgumentParser]:
+def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["questions", "audits", "one"])
-    for name in ("parent", "first", "second", "out"):
+    for name in ("parent", "first", "second", "out", "twin"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--items", type=int, default=1000)
-    parser.add_argument("gate", nargs="*", help="after --: further options of the gate")
-    yield parser
+    return parser
 
 
 def main() -> None:
     """Measure, and merge what was measured into docs/measurements/engine.json."""
-    given = next(_arguments()).parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = _arguments().parse_args(sys.argv[1:end])
+    given.gate = sys.argv[end + 1 :]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if given.what == "one":
         print(json.dumps(one_audit(given.gate, given.out)))
@@ -229,10 +242,10 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    path = MEASUREMENTS / "engine.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
     fresh = against_lm_eval(given.parent, given.items) if given.what == "questions" else audits(given)
     print(json.dumps(fresh, indent=2))
+    path = MEASUREMENTS / "engine.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
     write("engine", "python -m benchmarks.engine questions; python -m benchmarks.engine audits", _tables(known | fresh))
 
 

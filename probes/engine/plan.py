@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Tokens = tuple[int, ...]
 Arrays = Mapping[str, NDArray[Any]]
 
-HEAD_ROWS = 32
+HEAD_ROWS = 64
 """Positions that go through the output layer together."""
 _STEP = 8
 
@@ -26,12 +26,14 @@ _STEP = 8
 class Layout:
     """How many rows a batch has. Mixture-of-experts models sort the tokens of a batch by expert: one row for these."""
 
-    score_tokens: int = 128
-    """Padded tokens of a scoring batch: about where the throughput of one core levels off."""
+    score_tokens: int = 512
+    """Padded tokens of a scoring batch: four times as many took one core two times as long as 128."""
+    follow_tokens: int = 128
+    """Padded tokens of a batch of continuations: these come in more lengths, and fill larger batches less."""
     continuation_rows: int = 32
     decode_rows: int = 16
     consensus_rows: int = 64
-    decode_tokens: int = 4096
+    decode_tokens: int = 16_384
     """Padded tokens whose keys and values are kept for one batch: what bounds the memory for them."""
 
     def score_rows(self, padded: int) -> int:
@@ -44,7 +46,7 @@ class Layout:
 
     def follow_rows(self, context: int, padded: int) -> int:
         """Rows of a batch of continuations, ``padded`` tokens each after ``context``: half of what may be kept."""
-        rows = min(self.continuation_rows, self.score_tokens // padded, self.decode_tokens // 2 // (context + padded))
+        rows = min(self.continuation_rows, self.follow_tokens // padded, self.decode_tokens // 2 // (context + padded))
         return max(1, rows)
 
     def generate_rows(self, padded: int) -> int:
@@ -56,15 +58,20 @@ class Layout:
         return max(1, min(self.consensus_rows, self.decode_tokens // padded) // prompts)
 
     def __str__(self) -> str:
-        rows = (self.continuation_rows, self.decode_rows, self.consensus_rows, HEAD_ROWS)
-        return f"v2 {' '.join(map(str, (self.score_tokens, *rows, self.decode_tokens)))}, one thread"
+        rows = (self.follow_tokens, self.continuation_rows, self.decode_rows, self.consensus_rows, HEAD_ROWS)
+        return f"v3 {' '.join(map(str, (self.score_tokens, *rows, self.decode_tokens)))}, one thread"
 
 
 _ACCELERATOR = Layout(
-    score_tokens=16_384, continuation_rows=256, decode_rows=32, consensus_rows=256, decode_tokens=65_536
+    score_tokens=16_384,
+    follow_tokens=16_384,
+    continuation_rows=256,
+    decode_rows=32,
+    consensus_rows=256,
+    decode_tokens=65_536,
 )
 LAYOUTS: Mapping[str, Layout] = {"cpu": Layout(), "mps": _ACCELERATOR, "cuda": _ACCELERATOR}
-ONE_ROW = Layout(score_tokens=1, continuation_rows=1, decode_rows=1, consensus_rows=1)
+ONE_ROW = Layout(score_tokens=1, follow_tokens=1, continuation_rows=1, decode_rows=1, consensus_rows=1)
 
 
 def padded_length(length: int) -> int:

@@ -188,5 +188,5 @@ def test_a_model_that_fails_the_sample_is_run_whole(engine: Engine, monkeypatch:
 
 def test_the_layout_version_tells_old_answers_apart() -> None:
     """Answers of single passes are not taken for those of two stages."""
-    assert all(str(layout).startswith("v2 ") for layout in LAYOUTS.values())
+    assert all(str(layout).startswith("v3 ") for layout in LAYOUTS.values())
     assert len({str(layout) for layout in LAYOUTS.values()}) == 2
