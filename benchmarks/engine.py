@@ -3,8 +3,8 @@
     python -m benchmarks.engine questions --parent MODEL
     python -m benchmarks.engine audits --parent MODEL --first CHILD --second CHILD
 
-Options of the gate may follow after --. A child's training and held-out rows are data.jsonl and heldout.jsonl beside its
-folder. The twin that controls run on is made first, or copied from --twin (the folder twin of a cache).
+Options of the gate may follow after --. A child's training and held-out rows are data.jsonl and heldout.jsonl beside
+its folder. The twin that controls run on is made first, or copied from --twin (the folder twin of a cache).
 
 Everything is the CPU time of the process on one thread, so that what else the machine does matters little.
 `questions` asks lm-eval's HFLM and the engine the same questions with answers of several tokens, in blocks by turns.
@@ -156,9 +156,9 @@ def one_audit(arguments: Sequence[str], out: Path) -> dict[str, float]:
             loads[0] += time.process_time() - begun
 
     loading.Loader.load = loading_time  # type: ignore[method-assign]
-    from weightgate.audit.cli.main import app
+    from weightgate.audit.cli.main import app, hoist
 
-    app([*arguments, "--out", str(out), "--advisory"], standalone_mode=False)
+    app(hoist([*arguments, "--out", str(out), "--advisory"]), standalone_mode=False)
     record = json.loads((out / "record.json").read_bytes())
     return {
         "total": time.process_time(),
