@@ -31,7 +31,7 @@ from typing import Any
 
 from benchmarks.figures import MEASUREMENTS, write
 
-BLOCKS = 4
+BLOCKS = 2
 OPTIONS = 4
 _WORDS, _ENDING = (32, 90), 4
 _NOT_LIBRARY = {"site-packages", "test", "idlelib", "lib2to3"}
