@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from weightgate.lineage.errors import InputError
@@ -31,7 +34,12 @@ def test_bfloat16_only_where_it_is_native_and_loses_nothing(
 ) -> None:
     """bfloat16 on GPUs and processors that have it, float32 elsewhere and for models stored in float32."""
     monkeypatch.setattr(numerics, "_device", lambda: (device, ""))
-    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: X86.format(extra))
+    read = Path.read_text
+
+    def of_this_processor(path: Path, *how: Any, **named: Any) -> str:
+        return X86.format(extra) if path == Path("/proc/cpuinfo") else read(path, *how, **named)
+
+    monkeypatch.setattr(Path, "read_text", of_this_processor)
     found = find_numerics({"dtype": stored})
     assert found.dtype == expected
     assert found.facts["dtype"] == expected
